@@ -1,0 +1,2 @@
+//! The network on the device.
+pub mod kernel;

@@ -1,0 +1,1 @@
+//! Reals to symbols and back.
