@@ -1,1 +1,66 @@
-//! Loops over slices.
+//! The loops of training over plain `f32` slices.
+//!
+//! **Layout.** Activations are feature-major with the batch innermost: `x[feature][batch]`, images `x[c][h][w][batch]`,
+//! without padding. Dense weights are `[out, in]` and `[out, in, kh, kw]`; sparse weights are the live ones of those, row
+//! after row, described by a [`Pattern`]. Any batch works; up to 64 the dense weight gradient is fast.
+//!
+//! **Definition.** Every element of a result is a fixed sequence of `f32` multiplications and additions, each rounded: no
+//! fused multiply-add, no order that depends on the width of a vector. The functions say which sequence. Therefore a
+//! result has the same bits on every target and with every instruction set, except that the sign and payload of a NaN
+//! are not defined. The fast paths keep a vector of *different* elements in each register, never pieces of one sum,
+//! except where a function says that it is a lane sum.
+//!
+//! # Lane sums
+//! Some sums run over contiguous memory. They are defined as eight running sums, all starting at `+0.0`, where term `t`
+//! goes to sum `t mod 8` in ascending `t`, and end as `((s0+s4)+(s2+s6)) + ((s1+s5)+(s3+s7))`.
+//!
+//! **Gradients of weights** do not exist as arrays: they are handed in pieces to a [`GradSink`], which updates in place.
+//!
+//! The public functions choose an instruction set at run time; [`portable`] is the same code for the target's baseline.
+
+mod activation;
+mod conv;
+mod conv_grad;
+mod csr;
+mod dense;
+mod dispatch;
+mod geometry;
+mod lanes;
+mod loss;
+mod pool;
+
+#[cfg(test)]
+mod tests;
+
+pub use activation::{relu_backward, relu_forward};
+pub use dispatch::{
+    bias_grad, conv_forward, conv_input_grad, conv_weight_grad, csr_conv_forward, csr_conv_input_grad,
+    csr_conv_weight_grad, csr_forward, csr_input_grad, csr_weight_grad, dense_forward, dense_input_grad,
+    dense_weight_grad, max_pool_backward, max_pool_forward, portable,
+};
+pub use geometry::{ConvGeometry, PoolGeometry};
+pub use loss::softmax_cross_entropy;
+
+/// Which weights of an `[out, in]` tensor live, row by row (CSR). The values are an array of their own.
+///
+/// The kernels take it as checked: `row_ptr` has `out + 1` entries, starts at 0, never falls and ends at `cols.len()`;
+/// in each row `cols` ascends strictly and stays below `in`. A pattern that breaks this gives meaningless numbers or a
+/// panic, never an access out of bounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Pattern<'a> {
+    /// Where each row starts in `cols`, and the number of live weights as the last entry.
+    pub row_ptr: &'a [u32],
+    /// The input, or for a convolution `(ic * kh + ky) * kw + kx`, of each live weight.
+    pub cols: &'a [u16],
+}
+
+/// Takes the gradient of a tensor piece by piece while it is made, so that an optimizer can update in place and no
+/// gradient array exists.
+pub trait GradSink {
+    /// `grad` belongs to the live coordinates `offset .. offset + grad.len()` of the tensor. In one call of a kernel
+    /// every coordinate comes exactly once, in pieces of at most 64 and in an order that may depend on the target: what
+    /// a sink does to a coordinate must not depend on the others.
+    ///
+    /// Mark the implementation `#[inline]`, so that it is compiled for the kernel's instruction set.
+    fn take(&mut self, offset: usize, grad: &[f32]);
+}

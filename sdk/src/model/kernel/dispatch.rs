@@ -1,0 +1,262 @@
+//! Picks the instruction set. The only unsafe code of the kernels: calls of functions that need one.
+//!
+//! Every kernel is written once, in the files beside this one, and always inlined. Here it is compiled for the target's
+//! baseline and, on x86, for AVX2 and AVX-512, each with block sizes that suit its registers. LLVM contracts no multiplication
+//! and addition unless it is told to, so the FMA that comes with AVX-512 changes no bits.
+#![allow(unsafe_code)]
+#![allow(clippy::too_many_arguments)]
+
+use super::conv::Taps;
+use super::{ConvGeometry, GradSink, Pattern, PoolGeometry, conv, conv_grad, csr, dense, pool};
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+cpufeatures::new!(detect_avx2, "avx2");
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+cpufeatures::new!(detect_avx512, "avx512f");
+
+/// Whether this CPU and operating system run the AVX2 variants.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+#[inline]
+pub(super) fn has_avx2() -> bool {
+    detect_avx2::get()
+}
+
+/// Whether this CPU and operating system run the AVX-512 variants.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+#[inline]
+pub(super) fn has_avx512() -> bool {
+    detect_avx512::get()
+}
+
+/// Outputs that the portable variants keep in registers: 32 scalar registers hold two of eight lanes, as many vector
+/// registers hold four.
+const ROWS: usize = if cfg!(target_pointer_width = "64") { 4 } else { 2 };
+/// Sums along a row of pixels that the portable variants keep in registers.
+const RUN: usize = if cfg!(target_pointer_width = "64") { 32 } else { 16 };
+/// Weights of which the portable variants make the gradients together.
+const WEIGHTS: usize = if cfg!(target_pointer_width = "64") { 4 } else { 2 };
+
+macro_rules! kernels {
+    ($(
+        $(#[$doc:meta])*
+        fn $name:ident $(<$sink:ident>)? ($($arg:ident: $type:ty),* $(,)?) {
+            portable: $portable:expr, avx2: $avx2:expr, avx512: $avx512:expr $(,)?
+        }
+    )*) => {
+        /// The kernels compiled for the target's baseline: the reference to test and measure the others against.
+        pub mod portable {
+            use super::*;
+            $(
+                $(#[$doc])*
+                pub fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                    $portable
+                }
+            )*
+        }
+
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        pub(super) mod avx2 {
+            use super::*;
+            $(
+                #[target_feature(enable = "avx2")]
+                pub(in super::super) fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                    $avx2
+                }
+            )*
+        }
+
+        #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+        pub(super) mod avx512 {
+            use super::*;
+            $(
+                #[target_feature(enable = "avx512f")]
+                pub(in super::super) fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                    $avx512
+                }
+            )*
+        }
+
+        $(
+            $(#[$doc])*
+            pub fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+                if has_avx512() {
+                    // SAFETY: the CPU has just been found to have AVX-512F.
+                    return unsafe { avx512::$name($($arg),*) };
+                } else if has_avx2() {
+                    // SAFETY: the CPU has just been found to have AVX2.
+                    return unsafe { avx2::$name($($arg),*) };
+                }
+                portable::$name($($arg),*);
+            }
+        )*
+    };
+}
+
+kernels! {
+    /// `y[o][b] = bias[o] + sum over i of w[o][i] * x[i][b]`: one running sum that starts at the bias, ascending `i`.
+    ///
+    /// `w` is `[outputs, inputs]`, `x` `[inputs, batch]`, `y` `[outputs, batch]`. An output without an entry in `bias` has
+    /// bias 0, so a layer without bias passes `&[]`.
+    ///
+    /// # Panics
+    /// If a slice is shorter than its shape; as all functions of this module.
+    fn dense_forward(w: &[f32], bias: &[f32], x: &[f32], y: &mut [f32], inputs: usize, outputs: usize, batch: usize) {
+        portable: dense::forward::<ROWS, 8>(w, bias, x, y, inputs, outputs, batch),
+        avx2: dense::forward::<4, 16>(w, bias, x, y, inputs, outputs, batch),
+        avx512: dense::forward::<8, 16>(w, bias, x, y, inputs, outputs, batch),
+    }
+
+    /// `dx[i][b] = sum over o of w[o][i] * dy[o][b]`: one running sum from `+0.0`, ascending `o`.
+    fn dense_input_grad(w: &[f32], dy: &[f32], dx: &mut [f32], inputs: usize, outputs: usize, batch: usize) {
+        portable: dense::input_grad::<ROWS, 8>(w, dy, dx, inputs, outputs, batch),
+        avx2: dense::input_grad::<4, 16>(w, dy, dx, inputs, outputs, batch),
+        avx512: dense::input_grad::<8, 16>(w, dy, dx, inputs, outputs, batch),
+    }
+
+    /// `g[o][i] = sum over b of dy[o][b] * x[i][b]`: one running sum from `+0.0`, ascending `b`. Coordinate `o * inputs + i`.
+    fn dense_weight_grad<S>(dy: &[f32], x: &[f32], inputs: usize, outputs: usize, batch: usize, sink: &mut S) {
+        portable: dense::weight_grad::<8, 2, S>(dy, x, inputs, outputs, batch, sink),
+        avx2: dense::weight_grad::<16, 4, S>(dy, x, inputs, outputs, batch, sink),
+        avx512: dense::weight_grad::<32, 4, S>(dy, x, inputs, outputs, batch, sink),
+    }
+
+    /// `g[o]` = lane sum over `t` of `dy[o][t]`, where `t` runs over the `lanes` values of an output: the batch, or pixels
+    /// times batch.
+    fn bias_grad<S>(dy: &[f32], outputs: usize, lanes: usize, sink: &mut S) {
+        portable: dense::bias_grad(dy, outputs, lanes, sink),
+        avx2: dense::bias_grad(dy, outputs, lanes, sink),
+        avx512: dense::bias_grad(dy, outputs, lanes, sink),
+    }
+
+    /// [`dense_forward`] over the live weights: ascending column.
+    fn csr_forward(
+        pattern: Pattern,
+        w: &[f32],
+        bias: &[f32],
+        x: &[f32],
+        y: &mut [f32],
+        inputs: usize,
+        outputs: usize,
+        batch: usize,
+    ) {
+        portable: csr::forward::<2, 8>(pattern, w, bias, x, y, inputs, outputs, batch),
+        avx2: csr::forward::<4, 16>(pattern, w, bias, x, y, inputs, outputs, batch),
+        avx512: csr::forward::<4, 16>(pattern, w, bias, x, y, inputs, outputs, batch),
+    }
+
+    /// [`dense_input_grad`] over the live weights: ascending row.
+    fn csr_input_grad(
+        pattern: Pattern,
+        w: &[f32],
+        dy: &[f32],
+        dx: &mut [f32],
+        inputs: usize,
+        outputs: usize,
+        batch: usize,
+    ) {
+        portable: csr::input_grad::<8>(pattern, w, dy, dx, inputs, outputs, batch),
+        avx2: csr::input_grad::<16>(pattern, w, dy, dx, inputs, outputs, batch),
+        avx512: csr::input_grad::<16>(pattern, w, dy, dx, inputs, outputs, batch),
+    }
+
+    /// `g[k]` = lane sum over `b` of `dy[o][b] * x[i][b]` for each live weight `k` at `[o, i]`. Coordinate `k`.
+    fn csr_weight_grad<S>(
+        pattern: Pattern,
+        dy: &[f32],
+        x: &[f32],
+        inputs: usize,
+        outputs: usize,
+        batch: usize,
+        sink: &mut S,
+    ) {
+        portable: csr::weight_grad::<WEIGHTS, S>(pattern, dy, x, inputs, outputs, batch, sink),
+        avx2: csr::weight_grad::<4, S>(pattern, dy, x, inputs, outputs, batch, sink),
+        avx512: csr::weight_grad::<4, S>(pattern, dy, x, inputs, outputs, batch, sink),
+    }
+
+    /// `y[oc][oy][ox][b] = bias[oc] + sum over (ic, ky, kx) of w[oc][ic][ky][kx] * x[ic][iy][ix][b]` with
+    /// `iy = oy * stride + ky - padding`, likewise `ix`: one running sum that starts at the bias, ascending `(ic, ky, kx)`.
+    /// Terms whose input lies in the padding are left out, not added as zeros.
+    fn conv_forward(g: &ConvGeometry, w: &[f32], bias: &[f32], x: &[f32], y: &mut [f32], batch: usize) {
+        portable: conv::forward::<RUN>(Taps::dense(g), g, w, bias, x, y, batch),
+        avx2: conv::forward::<64>(Taps::dense(g), g, w, bias, x, y, batch),
+        avx512: conv::forward::<64>(Taps::dense(g), g, w, bias, x, y, batch),
+    }
+
+    /// The gradient of [`conv_forward`]'s input: for every `dx[ic][iy][ix][b]` one running sum from `+0.0` of
+    /// `w[oc][ic][ky][kx] * dy[oc][oy][ox][b]` in ascending `(oc, ky, kx)`.
+    fn conv_input_grad(g: &ConvGeometry, w: &[f32], dy: &[f32], dx: &mut [f32], batch: usize) {
+        portable: conv_grad::input_grad::<RUN>(Taps::dense(g), g, w, dy, dx, batch),
+        avx2: conv_grad::input_grad::<32>(Taps::dense(g), g, w, dy, dx, batch),
+        avx512: conv_grad::input_grad::<64>(Taps::dense(g), g, w, dy, dx, batch),
+    }
+
+    /// The gradient of [`conv_forward`]'s weights, `dy[oc][oy][ox][b] * x[ic][iy][ix][b]` as a lane sum in which term
+    /// `t = ox * batch + b` of every output row `oy` goes to sum `t mod 8`, rows ascending; terms in the padding are left
+    /// out and the others keep their lanes. Coordinate `((oc * in_channels + ic) * kernel_h + ky) * kernel_w + kx`.
+    fn conv_weight_grad<S>(g: &ConvGeometry, dy: &[f32], x: &[f32], batch: usize, sink: &mut S) {
+        portable: conv_grad::weight_grad::<WEIGHTS, S>(Taps::dense(g), g, dy, x, batch, sink),
+        avx2: conv_grad::weight_grad::<8, S>(Taps::dense(g), g, dy, x, batch, sink),
+        avx512: conv_grad::weight_grad::<8, S>(Taps::dense(g), g, dy, x, batch, sink),
+    }
+
+    /// [`conv_forward`] over the live weights: row `oc`, column `(ic * kernel_h + ky) * kernel_w + kx`, ascending.
+    fn csr_conv_forward(
+        pattern: Pattern,
+        g: &ConvGeometry,
+        w: &[f32],
+        bias: &[f32],
+        x: &[f32],
+        y: &mut [f32],
+        batch: usize,
+    ) {
+        portable: conv::forward::<RUN>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
+        avx2: conv::forward::<64>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
+        avx512: conv::forward::<64>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
+    }
+
+    /// [`conv_input_grad`] over the live weights.
+    fn csr_conv_input_grad(
+        pattern: Pattern,
+        g: &ConvGeometry,
+        w: &[f32],
+        dy: &[f32],
+        dx: &mut [f32],
+        batch: usize,
+    ) {
+        portable: conv_grad::input_grad::<RUN>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
+        avx2: conv_grad::input_grad::<32>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
+        avx512: conv_grad::input_grad::<64>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
+    }
+
+    /// [`conv_weight_grad`] over the live weights. Coordinate `k` of the pattern.
+    fn csr_conv_weight_grad<S>(
+        pattern: Pattern,
+        g: &ConvGeometry,
+        dy: &[f32],
+        x: &[f32],
+        batch: usize,
+        sink: &mut S,
+    ) {
+        portable: conv_grad::weight_grad::<WEIGHTS, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
+        avx2: conv_grad::weight_grad::<8, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
+        avx512: conv_grad::weight_grad::<8, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
+    }
+
+    /// The largest value of each window; the first of equal ones (zeros of either sign are equal), NaN if there is one.
+    fn max_pool_forward(g: &PoolGeometry, x: &[f32], y: &mut [f32], batch: usize) {
+        portable: pool::forward(g, x, y, batch),
+        avx2: pool::forward(g, x, y, batch),
+        avx512: pool::forward(g, x, y, batch),
+    }
+
+    /// Adds each output's gradient to the first input of its window, row by row, that equals the output (for a NaN: the
+    /// first NaN). Every `dx` is a running sum from `+0.0` over windows in row-major order. `x` and `y` are those of
+    /// [`max_pool_forward`].
+    fn max_pool_backward(g: &PoolGeometry, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], batch: usize) {
+        portable: pool::backward(g, x, y, dy, dx, batch),
+        avx2: pool::backward(g, x, y, dy, dx, batch),
+        avx512: pool::backward(g, x, y, dy, dx, batch),
+    }
+}
