@@ -153,13 +153,13 @@ pub(super) fn weight_grad<const K: usize, S: GradSink>(
     }
     let x = &x[..inputs * batch];
     let whole = batch / SUM_LANES * SUM_LANES;
-    let last = Rows::<SUM_LANES>::new(x, inputs, batch, whole);
-    // The lanes past the batch are made zero on both sides: they add +0.0, which changes no sum that started at +0.0.
-    let keep: [u32; SUM_LANES] = core::array::from_fn(|l| if whole + l < batch { u32::MAX } else { 0 });
+    let rest = batch - whole;
+    let four = Rows::<4>::new(x, inputs, batch, whole);
+    let eight = Rows::<SUM_LANES>::new(x, inputs, batch, if rest > 4 { whole } else { batch });
     for o in 0..outputs {
         let dy = &dy[o * batch..][..batch];
-        let mut dy_last = [0.0; SUM_LANES];
-        dy_last[..batch - whole].copy_from_slice(&dy[whole..]);
+        let mut dy_rest = [0.0; SUM_LANES];
+        dy_rest[..rest].copy_from_slice(&dy[whole..]);
         let live = pattern.row(o);
         let mut offset = live.start;
         for cols in pattern.cols[live].chunks(K) {
@@ -177,12 +177,13 @@ pub(super) fn weight_grad<const K: usize, S: GradSink>(
                 }
                 t += SUM_LANES;
             }
-            if whole < batch {
+            if rest > 4 {
                 for k in 0..K {
-                    let x = last.get(col[k]);
-                    for l in 0..SUM_LANES {
-                        acc[k][l] += dy_last[l] * f32::from_bits(x[l].to_bits() & keep[l]);
-                    }
+                    add_rest(&mut acc[k], &dy_rest, eight.get(col[k]), rest);
+                }
+            } else if rest > 0 {
+                for k in 0..K {
+                    add_rest(&mut acc[k], &dy_rest, four.get(col[k]), rest);
                 }
             }
             let grad: [f32; K] = core::array::from_fn(|k| tree(&acc[k]));
@@ -193,6 +194,16 @@ pub(super) fn weight_grad<const K: usize, S: GradSink>(
             }
             offset += cols.len();
         }
+    }
+}
+
+/// The last terms of a lane sum. The lanes past them are made zero on both sides: they add `+0.0`, which changes no sum
+/// that started at `+0.0`.
+#[inline(always)]
+fn add_rest<const L: usize>(acc: &mut [f32; SUM_LANES], dy: &[f32; SUM_LANES], x: &[f32; L], rest: usize) {
+    for l in 0..L {
+        let x = if l < rest { x[l] } else { 0.0 };
+        acc[l] += dy[l] * x;
     }
 }
 

@@ -76,6 +76,32 @@ macro_rules! kernels {
             )*
         }
 
+        /// The accelerated variants for tests, which must not run what the CPU lacks.
+        #[cfg(all(test, any(target_arch = "x86", target_arch = "x86_64")))]
+        pub(super) mod checked {
+            pub(in super::super) mod avx2 {
+                use super::super::*;
+                $(
+                    pub(in super::super::super) fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                        assert!(has_avx2());
+                        // SAFETY: asserted on the line above.
+                        unsafe { super::super::avx2::$name($($arg),*) }
+                    }
+                )*
+            }
+
+            pub(in super::super) mod avx512 {
+                use super::super::*;
+                $(
+                    pub(in super::super::super) fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                        assert!(has_avx512());
+                        // SAFETY: asserted on the line above.
+                        unsafe { super::super::avx512::$name($($arg),*) }
+                    }
+                )*
+            }
+        }
+
         $(
             $(#[$doc])*
             pub fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {

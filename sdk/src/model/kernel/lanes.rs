@@ -42,7 +42,8 @@ pub(super) fn block_mut<const L: usize>(data: &mut [f32], at: usize) -> &mut [f3
 /// A feature-major activation, read `L` lanes at a time from lane `first` of each row.
 ///
 /// Where fewer lanes are left in a row, the other ones hold whatever comes next in memory: the caller drops their
-/// results. Only the last row can reach past the end, so a copy of it is kept here.
+/// results. The block may reach at most one row further (`first + L <= 2 * batch`): then only the last row can
+/// reach past the end, and a copy of it is kept here.
 pub(super) struct Rows<'a, const L: usize> {
     data: &'a [f32],
     batch: usize,
@@ -53,6 +54,7 @@ pub(super) struct Rows<'a, const L: usize> {
 impl<'a, const L: usize> Rows<'a, L> {
     #[inline(always)]
     pub(super) fn new(data: &'a [f32], rows: usize, batch: usize, first: usize) -> Self {
+        debug_assert!(first >= batch || first + L <= 2 * batch);
         let mut last = [0.0; L];
         let data = &data[..rows * batch];
         let left = batch.saturating_sub(first).min(L);
