@@ -1,0 +1,295 @@
+//! The plan: what a device computes in one round, as the server sends it.
+
+use super::Population;
+use crate::wire::{Reader, WireError};
+use heapless::Vec;
+use serde::{Deserialize, Serialize};
+
+/// Layers that a plan may have.
+pub const MAX_LAYERS: usize = 24;
+
+/// Everything that a device needs to know to take part in a round, but the parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The learning problem.
+    pub population: Population,
+    /// Number of the round, counted from 0.
+    pub round: u32,
+    /// The network.
+    pub model: ModelSpec,
+    /// How it is trained.
+    pub training: Training,
+    /// How the change is bounded and noised.
+    pub privacy: Privacy,
+    /// How it is put on a grid.
+    pub quantization: Quantization,
+    /// How it is sent.
+    pub upload: Upload,
+}
+
+/// The network: a chain of layers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelSpec {
+    /// Shape of one example `[channels, height, width]`; features are stored in that order.
+    pub input: [u16; 3],
+    /// The layers in the order of the forward pass. The last one's features are the logits.
+    pub layers: Vec<LayerSpec, MAX_LAYERS>,
+    /// What is minimised.
+    pub loss: Loss,
+}
+
+/// One layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LayerSpec {
+    /// `y = W x + b`, `W` is `[outputs, inputs]`.
+    Dense {
+        /// Output features.
+        outputs: u16,
+        /// How `W` is stored.
+        weights: Storage,
+    },
+    /// Two-dimensional convolution, `W` is `[outputs, inputs * kernel * kernel]`.
+    Conv2d {
+        /// Output channels.
+        outputs: u16,
+        /// Height and width of the kernel.
+        kernel: u8,
+        /// Step between windows.
+        stride: u8,
+        /// Zeros added on each side.
+        padding: u8,
+        /// How `W` is stored.
+        weights: Storage,
+    },
+    /// Largest value of each window.
+    MaxPool {
+        /// Height and width of the window.
+        window: u8,
+        /// Step between windows.
+        stride: u8,
+    },
+    /// `max(x, 0)`.
+    Relu,
+    /// `[channels, height, width]` becomes `[channels * height * width]`.
+    Flatten,
+}
+
+/// How the weights of a layer are stored and computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storage {
+    /// Weights that are not pruned; all of them if nothing is pruned.
+    pub live: u32,
+    /// Which loops run.
+    pub path: Path,
+}
+
+/// Loops over every weight, or over the live ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Path {
+    /// The whole matrix; pruned entries are held at zero. Faster above the crossover density.
+    Dense,
+    /// Compressed rows: memory and time in proportion to the live weights.
+    Sparse,
+}
+
+/// The loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Loss {
+    /// Softmax cross-entropy, mean over the batch.
+    SoftmaxCrossEntropy,
+}
+
+/// Local training: stochastic gradient descent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Passes over the local examples, at least 1.
+    pub epochs: u16,
+    /// Examples a step, at least 1.
+    pub batch: u16,
+    /// A device with more examples trains on this many of them, drawn once a round.
+    pub max_examples: u32,
+    /// Step size.
+    pub learning_rate: f32,
+    /// Momentum coefficient in `[0, 1)`; 0 needs no velocity in memory.
+    pub momentum: f32,
+    /// Coefficient of the proximal term `mu / 2 * ||w - w_global||^2` (FedProx, Li et al. 2020, eq. 2); 0 is off.
+    pub proximal: f32,
+}
+
+/// Bound and noise of one report.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Privacy {
+    /// L2 bound of the delta, in units of the parameters.
+    pub clip_norm: f32,
+    /// Standard deviation of the noise on the *sum* of the cohort, in units of `clip_norm`; 0 is no noise.
+    pub noise_multiplier: f32,
+    /// Who adds it.
+    pub source: NoiseSource,
+}
+
+/// Who adds the noise, and so who must be trusted with what.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum NoiseSource {
+    /// The server adds it to the sum: it sees each clipped delta.
+    Server,
+    /// Each device adds Gaussian noise of standard deviation `noise_multiplier * clip_norm / sqrt(shares)`, so that
+    /// `shares` reports together carry what the plan promises.
+    Device {
+        /// Reports that the round needs at the least.
+        shares: u32,
+    },
+}
+
+/// The grid on which reports lie.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Quantization {
+    /// Distance of two grid points, in units of the parameters; one for all layers.
+    pub step: f32,
+    /// How a value goes to a grid point.
+    pub rounding: Rounding,
+}
+
+/// How a value between two grid points goes to one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rounding {
+    /// Up or down at random, so that the mean is the value: the sum of many reports stays right at coarse steps.
+    Stochastic,
+    /// To the nearest, ties to even: smaller error of one report, but biased.
+    Nearest,
+}
+
+/// How a report is weighted and sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// Aggregation weight.
+    pub weighting: Weighting,
+    /// A report larger than this many bytes is not sent.
+    pub max_bytes: u32,
+}
+
+/// The weight of a report in the mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Weighting {
+    /// 1: the only one that is compatible with user-level privacy here.
+    Uniform,
+    /// The number of examples trained on, at most `cap`. It tells the server that number.
+    Examples {
+        /// Largest weight.
+        cap: u32,
+    },
+}
+
+/// What is wrong with a plan.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The bytes do not decode.
+    Wire(WireError),
+    /// A number is outside its range.
+    OutOfRange {
+        /// Name of the field.
+        field: &'static str,
+        /// The number, as far as `f32` can show it.
+        got: f32,
+    },
+    /// A layer does not fit what comes before it.
+    Layer {
+        /// Index of the layer, from 0.
+        index: u8,
+        /// What does not fit.
+        what: &'static str,
+        /// The largest or only value that fits.
+        expected: u32,
+        /// What the plan says.
+        got: u32,
+    },
+    /// The plan has no layers, or none with parameters.
+    Empty,
+}
+
+impl core::fmt::Display for PlanError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Wire(e) => write!(f, "the plan does not decode: {e}"),
+            Self::OutOfRange { field, got } => write!(f, "the plan's {field} is out of range: {got}"),
+            Self::Layer { index, what, expected, got } => {
+                write!(f, "layer {index} of the plan: {what}: got {got}, the limit is {expected}")
+            }
+            Self::Empty => write!(f, "the plan has no layer with parameters"),
+        }
+    }
+}
+
+impl core::error::Error for PlanError {}
+
+impl From<WireError> for PlanError {
+    fn from(e: WireError) -> Self {
+        Self::Wire(e)
+    }
+}
+
+impl Plan {
+    /// Magic and version that begin an encoded plan.
+    pub(crate) const MAGIC: [u8; 4] = *b"SKPL";
+    /// Version of the encoding.
+    pub const VERSION: u8 = 1;
+
+    /// Writes the plan and returns its length in bytes.
+    ///
+    /// # Errors
+    /// [`WireError::Capacity`] if `out` is too short.
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, WireError> {
+        crate::wire::encode_document(Self::MAGIC, Self::VERSION, self, out)
+    }
+
+    /// Reads a plan from untrusted bytes and checks every number in it.
+    ///
+    /// Whether the layers fit together is checked by [`Graph::new`](crate::model::Graph::new).
+    ///
+    /// # Errors
+    /// [`PlanError`] names the field.
+    pub fn decode(bytes: &[u8]) -> Result<Self, PlanError> {
+        let plan: Self = Reader::document(Self::MAGIC, Self::VERSION, bytes)?;
+        plan.validate()?;
+        Ok(plan)
+    }
+
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// [`PlanError::OutOfRange`] names the field.
+    pub fn validate(&self) -> Result<(), PlanError> {
+        let t = &self.training;
+        let p = &self.privacy;
+        within("training.epochs", f32::from(t.epochs), 1.0, 1000.0)?;
+        within("training.batch", f32::from(t.batch), 1.0, 1024.0)?;
+        within("training.max_examples", t.max_examples as f32, 1.0, 4e9)?;
+        within("training.learning_rate", t.learning_rate, 1e-12, 1e6)?;
+        within("training.momentum", t.momentum, 0.0, 0.9999)?;
+        within("training.proximal", t.proximal, 0.0, 1e6)?;
+        within("privacy.clip_norm", p.clip_norm, 1e-12, 1e12)?;
+        within("privacy.noise_multiplier", p.noise_multiplier, 0.0, 1e6)?;
+        if let NoiseSource::Device { shares } = p.source {
+            within("privacy.source.shares", shares as f32, 1.0, 1e9)?;
+        }
+        within("quantization.step", self.quantization.step, 1e-20, 1e12)?;
+        within("upload.max_bytes", self.upload.max_bytes as f32, 64.0, 1e9)?;
+        if let Weighting::Examples { cap } = self.upload.weighting {
+            within("upload.weighting.cap", cap as f32, 1.0, 1e6)?;
+        }
+        Ok(())
+    }
+
+    /// A short fingerprint of the encoded plan, for logs and report headers; it is not a cryptographic hash.
+    pub fn fingerprint(bytes: &[u8]) -> u32 {
+        crate::wire::checksum(bytes)
+    }
+}
+
+fn within(field: &'static str, got: f32, min: f32, max: f32) -> Result<(), PlanError> {
+    // A NaN is in no range.
+    if got >= min && got <= max { Ok(()) } else { Err(PlanError::OutOfRange { field, got }) }
+}

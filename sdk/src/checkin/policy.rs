@@ -1,0 +1,126 @@
+//! The floor that the embedding app sets: a plan that asks for less is refused on the device, whoever sent it.
+
+use super::{NoiseSource, Plan, Weighting};
+
+/// What the app allows. The plan may be stricter, never laxer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Policy {
+    /// Largest `clip_norm`.
+    pub largest_clip_norm: f32,
+    /// Least noise multiplier that the plan must promise; 0 accepts plans without noise.
+    pub least_noise_multiplier: f32,
+    /// Only plans whose noise is added on the device.
+    pub noise_on_device: bool,
+    /// Only plans that give every report the same weight, so that the number of examples stays on the device.
+    pub uniform_weight: bool,
+    /// Largest report, bytes.
+    pub largest_upload: u32,
+    /// Largest download of one round, bytes.
+    pub largest_download: u32,
+}
+
+impl Policy {
+    /// Accepts every plan: for simulators and tests.
+    pub const fn permissive() -> Self {
+        Self {
+            largest_clip_norm: f32::MAX,
+            least_noise_multiplier: 0.0,
+            noise_on_device: false,
+            uniform_weight: false,
+            largest_upload: u32::MAX,
+            largest_download: u32::MAX,
+        }
+    }
+
+    /// Compares a plan with the floor.
+    ///
+    /// # Errors
+    /// [`PolicyViolation`] with the rule and both numbers.
+    #[allow(clippy::neg_cmp_op_on_partial_ord, reason = "a NaN must refuse")]
+    pub fn check(&self, plan: &Plan) -> Result<(), PolicyViolation> {
+        let p = &plan.privacy;
+        // Written so that a NaN in the policy refuses.
+        if !(p.clip_norm <= self.largest_clip_norm) {
+            return Err(PolicyViolation::ClipNorm { allowed: self.largest_clip_norm, plan: p.clip_norm });
+        }
+        if !(p.noise_multiplier >= self.least_noise_multiplier) {
+            return Err(PolicyViolation::Noise { least: self.least_noise_multiplier, plan: p.noise_multiplier });
+        }
+        if self.noise_on_device && matches!(p.source, NoiseSource::Server) {
+            return Err(PolicyViolation::NoiseOnServer);
+        }
+        if self.uniform_weight && plan.upload.weighting != Weighting::Uniform {
+            return Err(PolicyViolation::Weighted);
+        }
+        if plan.upload.max_bytes > self.largest_upload {
+            return Err(PolicyViolation::Upload { allowed: self.largest_upload, plan: plan.upload.max_bytes });
+        }
+        Ok(())
+    }
+
+    /// Compares the announced download with the floor.
+    ///
+    /// # Errors
+    /// [`PolicyViolation::Download`] with both numbers.
+    pub fn check_download(&self, bytes: u32) -> Result<(), PolicyViolation> {
+        if bytes > self.largest_download {
+            return Err(PolicyViolation::Download { allowed: self.largest_download, plan: bytes });
+        }
+        Ok(())
+    }
+}
+
+/// The rule that a plan breaks, with both numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum PolicyViolation {
+    /// The plan clips later than allowed.
+    ClipNorm {
+        /// Largest that the app allows.
+        allowed: f32,
+        /// What the plan says.
+        plan: f32,
+    },
+    /// The plan promises too little noise.
+    Noise {
+        /// Least that the app accepts.
+        least: f32,
+        /// What the plan says.
+        plan: f32,
+    },
+    /// The app wants noise on the device, the plan leaves it to the server.
+    NoiseOnServer,
+    /// The app wants uniform weights.
+    Weighted,
+    /// The report may become too large.
+    Upload {
+        /// Largest that the app allows, bytes.
+        allowed: u32,
+        /// What the plan says, bytes.
+        plan: u32,
+    },
+    /// The checkpoint is too large.
+    Download {
+        /// Largest that the app allows, bytes.
+        allowed: u32,
+        /// What the task says, bytes.
+        plan: u32,
+    },
+}
+
+impl core::fmt::Display for PolicyViolation {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::ClipNorm { allowed, plan } => write!(f, "clip norm {plan}, the app allows at most {allowed}"),
+            Self::Noise { least, plan } => write!(f, "noise multiplier {plan}, the app wants at least {least}"),
+            Self::NoiseOnServer => write!(f, "noise is left to the server, the app wants it on the device"),
+            Self::Weighted => write!(f, "reports are weighted by examples, the app wants uniform weights"),
+            Self::Upload { allowed, plan } => write!(f, "report of up to {plan} bytes, the app allows {allowed}"),
+            Self::Download { allowed, plan } => write!(f, "download of {plan} bytes, the app allows {allowed}"),
+        }
+    }
+}
+
+impl core::error::Error for PolicyViolation {}

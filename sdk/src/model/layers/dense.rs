@@ -1,0 +1,42 @@
+//! Fully connected: `y = W x + b`, `W` is `[outputs, inputs]`.
+
+use super::Weights;
+use crate::checkin::Path;
+use crate::model::kernel::{self, GradSink, Pattern};
+use crate::model::{Node, Tensor};
+
+pub(crate) fn forward(w: &Weights<'_>, x: &[f32], y: &mut [f32], batch: usize) {
+    let (outputs, inputs) = (w.tensor.rows as usize, w.tensor.cols as usize);
+    match w.tensor.path {
+        Path::Dense => kernel::dense_forward(w.values, w.bias, x, y, inputs, outputs, batch),
+        Path::Sparse => kernel::csr_forward(w.pattern, w.values, w.bias, x, y, inputs, outputs, batch),
+    }
+}
+
+pub(crate) fn input_gradient(w: &Weights<'_>, dy: &[f32], dx: &mut [f32], batch: usize) {
+    let (outputs, inputs) = (w.tensor.rows as usize, w.tensor.cols as usize);
+    match w.tensor.path {
+        Path::Dense => kernel::dense_input_grad(w.values, dy, dx, inputs, outputs, batch),
+        Path::Sparse => kernel::csr_input_grad(w.pattern, w.values, dy, dx, inputs, outputs, batch),
+    }
+}
+
+pub(crate) fn weight_gradient(
+    tensor: &Tensor,
+    pattern: Pattern<'_>,
+    dy: &[f32],
+    x: &[f32],
+    batch: usize,
+    sink: &mut impl GradSink,
+) {
+    let (outputs, inputs) = (tensor.rows as usize, tensor.cols as usize);
+    match tensor.path {
+        Path::Dense => kernel::dense_weight_grad(dy, x, inputs, outputs, batch, sink),
+        Path::Sparse => kernel::csr_weight_grad(pattern, dy, x, inputs, outputs, batch, sink),
+    }
+}
+
+pub(crate) fn bias_gradient(node: &Node, dy: &[f32], batch: usize, sink: &mut impl GradSink) {
+    let outputs = node.output.channels as usize;
+    kernel::bias_grad(dy, outputs, node.output.features() / outputs * batch, sink);
+}

@@ -1,0 +1,173 @@
+//! The report: what a device uploads, and the log of what left it.
+//!
+//! A report is the document `SKRP` version 1 (a postcard [`Header`]) followed by the coded symbols of all live
+//! coordinates. It travels in pieces; the server says how much of it is there, so an upload that was cut off goes on
+//! where it stopped.
+
+mod egress;
+
+pub use egress::EgressRecord;
+
+use crate::checkin::{NoiseSource, Plan};
+use crate::model::{Graph, Parameters};
+use crate::quantize::Symbols;
+use crate::range_coder::{CodeError, DecodeError, Decoder, Encoder, Support};
+use crate::wire::{Reader, WireError, checksum, encode_document};
+use serde::{Deserialize, Serialize};
+
+const MAGIC: [u8; 4] = *b"SKRP";
+const VERSION: u8 = 1;
+
+/// Longest encoded header, bytes.
+pub const MAX_HEADER: usize = 64;
+
+/// What a report says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Header {
+    /// Fingerprint of the plan that it answers.
+    pub plan: u32,
+    /// The round.
+    pub round: u32,
+    /// Aggregation weight.
+    pub weight: u32,
+    /// Number of symbols.
+    pub live: u32,
+    /// The grid's step.
+    pub step: f32,
+    /// Who adds the noise: part of the header so that a server cannot mix reports of different kinds unnoticed.
+    pub source: NoiseSource,
+    /// Bytes of coded symbols that follow.
+    pub payload: u32,
+    /// XXH32 of them.
+    pub checksum: u32,
+}
+
+/// Why no report was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum ReportError {
+    /// The coded symbols do not fit.
+    Code(CodeError),
+    /// The report is larger than the plan allows.
+    TooLarge {
+        /// Largest size of the plan, bytes.
+        limit: u32,
+        /// Its size, bytes.
+        got: u32,
+    },
+}
+
+impl core::fmt::Display for ReportError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Code(e) => write!(f, "the report cannot be coded: {e}"),
+            Self::TooLarge { limit, got } => write!(f, "the report has {got} bytes, the plan allows {limit}"),
+        }
+    }
+}
+
+impl core::error::Error for ReportError {}
+
+/// The tensors of a graph as the coder sees them: a matrix each, with the entries that are live.
+pub fn supports<'a>(
+    graph: &'a Graph,
+    row_ptrs: &'a [u32],
+    columns: &'a [u16],
+) -> impl Iterator<Item = (Support<'a>, usize)> {
+    graph.tensors.iter().map(move |tensor| {
+        let support = if tensor.has_pattern() {
+            let pattern = tensor.pattern(row_ptrs, columns);
+            Support::Csr { row_ptr: pattern.row_ptr, cols: pattern.cols, width: tensor.cols }
+        } else {
+            Support::Dense { rows: tensor.rows, cols: tensor.cols }
+        };
+        (support, tensor.live as usize)
+    })
+}
+
+impl Symbols<'_> {
+    /// Codes the symbols and puts the header before them; returns the report's length.
+    ///
+    /// # Errors
+    /// [`ReportError`] with both numbers if it does not fit `out` or the plan's limit.
+    pub fn encode(
+        &self,
+        plan: &Plan,
+        fingerprint: u32,
+        weight: u32,
+        (graph, row_ptrs, columns): (&Graph, &[u32], &[u16]),
+        scratch: &mut [u8],
+        out: &mut [u8],
+    ) -> Result<usize, ReportError> {
+        let too_large = |got: usize| ReportError::TooLarge { limit: plan.upload.max_bytes, got: got as u32 };
+        let room = out.get_mut(MAX_HEADER..).ok_or(too_large(MAX_HEADER))?;
+        let mut encoder = Encoder::begin(room, scratch).map_err(ReportError::Code)?;
+        let mut at = 0;
+        for (support, live) in supports(graph, row_ptrs, columns) {
+            encoder.tensor(&support, &self.values[at..at + live]).map_err(ReportError::Code)?;
+            at += live;
+        }
+        let payload = encoder.finish().map_err(ReportError::Code)?;
+        let header = Header {
+            plan: fingerprint,
+            round: plan.round,
+            weight,
+            live: at as u32,
+            step: plan.quantization.step,
+            source: plan.privacy.source,
+            payload: payload as u32,
+            checksum: checksum(&out[MAX_HEADER..MAX_HEADER + payload]),
+        };
+        let used = encode_document(MAGIC, VERSION, &header, &mut out[..MAX_HEADER]).map_err(|_| too_large(MAX_HEADER))?;
+        out.copy_within(MAX_HEADER..MAX_HEADER + payload, used);
+        let total = used + payload;
+        if total > plan.upload.max_bytes as usize { Err(too_large(total)) } else { Ok(total) }
+    }
+}
+
+/// A report that was received: header and coded symbols, lengths and checksum verified.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Report<'a> {
+    /// What it says of itself.
+    pub header: Header,
+    /// The coded symbols.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Report<'a> {
+    /// Reads a report from untrusted bytes.
+    ///
+    /// # Errors
+    /// [`WireError`] if it is no report, has another length than it says or a wrong checksum.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
+        let (header, payload): (Header, _) = Reader::prefix(MAGIC, VERSION, bytes)?;
+        if payload.len() != header.payload as usize {
+            return Err(WireError::TooLong { limit: payload.len() as u32, got: header.payload });
+        }
+        if checksum(payload) != header.checksum {
+            return Err(WireError::Checksum);
+        }
+        Ok(Self { header, payload })
+    }
+
+    /// Decodes the symbols; `each` gets `(live index, symbol)` of the non-zero ones, ascending.
+    ///
+    /// # Errors
+    /// [`DecodeError`] says where the payload stops making sense; what `each` got before must then be dropped.
+    pub fn symbols(
+        &self,
+        graph: &Graph,
+        parameters: &Parameters<'_>,
+        scratch: &mut [u8],
+        mut each: impl FnMut(usize, i32),
+    ) -> Result<(), DecodeError> {
+        let mut decoder = Decoder::begin(self.payload, scratch)?;
+        let mut at = 0;
+        for (support, live) in supports(graph, parameters.row_ptrs, parameters.columns) {
+            decoder.tensor(&support, |index, symbol| each(at + index, symbol))?;
+            at += live;
+        }
+        decoder.finish()
+    }
+}

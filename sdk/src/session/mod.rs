@@ -1,0 +1,299 @@
+//! One round of one device as a state machine without input or output of its own (sans-IO).
+//!
+//! [`Session::poll`] says what the host should do next: send these bytes, give it bytes, call again. The same machine
+//! runs over a UART, in slices of a background job, and ten thousand times in the simulator. Between any two polls it
+//! can be [saved](Session::save) and later [restored](Session::restore); the report is the same to the byte.
+
+mod outcome;
+mod privatize;
+mod protocol;
+mod save;
+
+pub use outcome::{Abandoned, Metrics, Outcome, Poll};
+pub use save::SaveError;
+
+use crate::arena::{Arena, ArenaError, MemoryPlan, cast};
+use crate::checkin::{CheckpointReader, Plan, Policy, Population};
+use crate::data::{Batches, ExampleStore, load};
+use crate::model::{Buffers, Graph, train_step};
+use crate::report::EgressRecord;
+use crate::wire::{FRAME_OVERHEAD, FrameAssembler, MAX_MESSAGE};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{CryptoRng, Rng, SeedableRng};
+
+/// Shortest `max_frame`: every plan fits in one frame of this length.
+pub const MIN_FRAME: usize = 1024;
+
+/// What the host decides, the same for every round.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The learning problem.
+    pub population: Population,
+    /// The app's floor.
+    pub policy: Policy,
+    /// Longest frame in either direction, bytes; at least [`MIN_FRAME`]. Twice this is kept in the arena.
+    pub max_frame: usize,
+    /// After this long without an answer a request is repeated, ms.
+    pub timeout_ms: u32,
+    /// Repetitions before the device gives up for now.
+    pub retries: u8,
+}
+
+impl Config {
+    /// Sensible numbers: frames of 16 KiB, three repetitions, 5 s apart.
+    ///
+    /// The name of the population is cut to [`MAX_POPULATION`](crate::checkin::MAX_POPULATION) bytes.
+    pub fn new(population: &str, policy: Policy) -> Self {
+        let mut name = Population::new();
+        for c in population.chars() {
+            if name.push(c).is_err() {
+                break;
+            }
+        }
+        Self { population: name, policy, max_frame: 16 * 1024, timeout_ms: 5_000, retries: 3 }
+    }
+}
+
+/// Where the session stands; all that is needed beside the persistent memory.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Stage {
+    /// No plan yet.
+    CheckIn,
+    /// The checkpoint is coming.
+    Download(CheckpointReader),
+    /// Steps of local training done.
+    Train { step: u32, loss: f32 },
+    /// The report is made; bytes that the server has.
+    Upload { total: u32, received: u32 },
+    /// The server is still to be told why there is no report.
+    Abandon(Abandoned),
+    /// Nothing left to do.
+    Done(Outcome),
+}
+
+/// The assignment.
+#[derive(Debug)]
+struct Task {
+    id: u64,
+    checkpoint: u32,
+    fingerprint: u32,
+    plan: Plan,
+    graph: Graph,
+    memory: MemoryPlan,
+}
+
+/// A request on its way.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    until: u64,
+    tries: u8,
+}
+
+/// A device's part in one round.
+#[derive(Debug)]
+pub struct Session<'a> {
+    arena: Arena<'a>,
+    config: Config,
+    id: u64,
+    seed: [u8; 32],
+    stage: Stage,
+    task: Option<Task>,
+    assembler: FrameAssembler,
+    outgoing: usize,
+    waiting: Option<Waiting>,
+    metrics: Metrics,
+    egress: Option<EgressRecord>,
+    /// The task whose plan was refused, so that the server is told under its number.
+    refused: u64,
+}
+
+/// Independent streams of the session's seed.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Shuffle = 1,
+    Noise = 2,
+    Rounding = 3,
+    Retry = 4,
+}
+
+impl<'a> Session<'a> {
+    /// A session that will check in. All its randomness comes from one draw of `rng`: give it a cryptographic generator
+    /// that was seeded by the operating system or hardware.
+    ///
+    /// # Errors
+    /// [`ArenaError`] if `memory` is misaligned or too short even for the two frame buffers. (Whether a plan fits is
+    /// known when it arrives.)
+    pub fn new(memory: &'a mut [u8], config: Config, rng: &mut impl CryptoRng) -> Result<Self, ArenaError> {
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        Self::with_seed(memory, config, seed, rng.next_u64())
+    }
+
+    fn with_seed(memory: &'a mut [u8], mut config: Config, seed: [u8; 32], id: u64) -> Result<Self, ArenaError> {
+        config.max_frame = config.max_frame.max(MIN_FRAME);
+        let arena = Arena::new(memory)?;
+        arena.check(MemoryPlan::before_plan(config.max_frame))?;
+        Ok(Self {
+            arena,
+            config,
+            id,
+            seed,
+            stage: Stage::CheckIn,
+            task: None,
+            assembler: FrameAssembler::new(),
+            outgoing: 0,
+            waiting: None,
+            metrics: Metrics::default(),
+            egress: None,
+            refused: 0,
+        })
+    }
+
+    /// Does one small piece of work and says what the host should do next. `now_ms` is any clock that does not run
+    /// backwards.
+    pub fn poll(&mut self, now_ms: u64, store: &mut dyn ExampleStore) -> Poll {
+        if self.outgoing > 0 {
+            return Poll::Send;
+        }
+        match self.stage {
+            Stage::Done(outcome) => Poll::Finished(outcome),
+            Stage::CheckIn => self.request(now_ms),
+            Stage::Download(reader) => {
+                let Some(task) = &self.task else { return self.give_up(Abandoned::Internal) };
+                if store.is_empty() {
+                    return self.give_up(Abandoned::NoExamples);
+                }
+                if reader.offset() < task.checkpoint {
+                    return self.request(now_ms);
+                }
+                match reader.finish(&task.graph, &task.memory, &mut self.arena) {
+                    Ok(()) => {
+                        self.stage = Stage::Train { step: 0, loss: 0.0 };
+                        Poll::Working { done: 0, of: self.batches(store).steps() }
+                    }
+                    Err(e) => self.give_up(Abandoned::Checkpoint(e)),
+                }
+            }
+            Stage::Train { step, loss } => self.train(step, loss, store),
+            Stage::Upload { .. } => {
+                self.log_egress(now_ms);
+                self.request(now_ms)
+            }
+            Stage::Abandon(cause) => {
+                self.say_abandon(cause);
+                Poll::Send
+            }
+        }
+    }
+
+    /// The bytes to send after [`Poll::Send`].
+    pub fn outgoing(&self) -> &[u8] {
+        let frame = self.frame_out();
+        &self.arena.bytes(frame)[..self.outgoing]
+    }
+
+    /// Tells the session that [`outgoing`](Self::outgoing) was sent as far as the transport can tell.
+    pub fn sent(&mut self) {
+        self.outgoing = 0;
+        if let Stage::Abandon(cause) = self.stage {
+            self.finish(Outcome::Abandoned { cause, retry_ms: 0 });
+        }
+    }
+
+    /// The plan, once it arrived.
+    pub fn plan(&self) -> Option<&Plan> {
+        self.task.as_ref().map(|t| &t.plan)
+    }
+
+    /// How the arena is used, once a plan arrived.
+    pub fn memory(&self) -> Option<&MemoryPlan> {
+        self.task.as_ref().map(|t| &t.memory)
+    }
+
+    /// The whole report, once it is made.
+    pub fn report(&self) -> Option<&[u8]> {
+        match (&self.task, self.stage) {
+            (Some(task), Stage::Upload { total, .. }) => Some(&self.arena.bytes(task.memory.report)[..total as usize]),
+            _ => None,
+        }
+    }
+
+    /// Numbers of the local training; they stay on the device.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// What left the device in this session, if anything.
+    pub fn egress(&self) -> Option<&EgressRecord> {
+        self.egress.as_ref()
+    }
+
+    fn stream(&self, purpose: Purpose) -> ChaCha20Rng {
+        let mut rng = ChaCha20Rng::from_seed(self.seed);
+        rng.set_stream(purpose as u64);
+        rng
+    }
+
+    fn batches(&self, store: &dyn ExampleStore) -> Batches {
+        let training = match &self.task {
+            Some(task) => task.plan.training,
+            None => unreachable!("asked for only once there is a task"),
+        };
+        Batches::new(store.len(), &training, self.stream(Purpose::Shuffle).next_u64())
+    }
+
+    fn train(&mut self, step: u32, loss: f32, store: &mut dyn ExampleStore) -> Poll {
+        let batches = self.batches(store);
+        let steps = batches.steps();
+        if step >= steps {
+            return self.privatize(batches.examples());
+        }
+        let Some(task) = &self.task else { return self.give_up(Abandoned::Internal) };
+        let (memory, graph) = (&task.memory, &task.graph);
+        let [row_ptrs, columns, local, global, velocity, activations, gradients, labels] = self.arena.split([
+            memory.row_ptrs,
+            memory.columns,
+            memory.local,
+            memory.global,
+            memory.velocity,
+            memory.activations,
+            memory.gradients,
+            memory.labels,
+        ]);
+        let indices = batches.indices(step);
+        let batch = indices.len();
+        let features = graph.input.features();
+        let (activations, gradients): (&mut [f32], &mut [f32]) = (cast(activations), cast(gradients));
+        let labels = &mut cast::<u32>(labels)[..batch];
+        let x = &mut activations[..features * batch];
+        if let Err(e) = load(store, indices, graph.classes, &mut gradients[..features], x, labels) {
+            return self.give_up(Abandoned::Store(e));
+        }
+        if step == 0 {
+            velocity.fill(0);
+        }
+        let batch_loss = train_step(
+            graph,
+            &task.plan.training,
+            (cast(row_ptrs), cast(columns)),
+            (cast(local), cast(global), cast(velocity)),
+            Buffers { activations, gradients },
+            labels,
+        );
+        let loss = loss + (batch_loss - loss) / (step + 1) as f32;
+        self.metrics.loss = loss;
+        self.stage = Stage::Train { step: step + 1, loss };
+        Poll::Working { done: step + 1, of: steps }
+    }
+
+    fn chunk(&self) -> usize {
+        self.config.max_frame - FRAME_OVERHEAD - MAX_MESSAGE
+    }
+
+    fn give_up(&mut self, cause: Abandoned) -> Poll {
+        crate::event!(warn, "round abandoned: cause {}", cause.code());
+        self.stage = Stage::Abandon(cause);
+        self.waiting = None;
+        Poll::Working { done: 0, of: 0 }
+    }
+}

@@ -1,0 +1,265 @@
+//! The session's side of the protocol: one request at a time, repeated until it is answered.
+
+use super::{Outcome, Poll, Purpose, Session, Stage, Task, Waiting};
+use crate::arena::{MemoryPlan, Region};
+use crate::checkin::{Plan, PlanError, RetryWindow, checkpoint_len};
+use crate::model::Graph;
+use crate::report::EgressRecord;
+use crate::session::Abandoned;
+use crate::wire::{Capabilities, Frame, PROTOCOL_VERSION, Request, Response, UploadStatus, WireError};
+use rand_core::Rng;
+
+impl Session<'_> {
+    fn frame_in(&self) -> Region {
+        Region::new(0, self.config.max_frame)
+    }
+
+    pub(super) fn frame_out(&self) -> Region {
+        Region::new(MemoryPlan::before_plan(self.config.max_frame) / 2, self.config.max_frame)
+    }
+
+    /// Makes the request of the current stage, or waits for its answer.
+    pub(super) fn request(&mut self, now: u64) -> Poll {
+        let tries = match self.waiting {
+            Some(waiting) if now < waiting.until => return Poll::Receive { until_ms: waiting.until },
+            Some(waiting) if waiting.tries >= self.config.retries => {
+                let retry_ms = self.pick(RetryWindow::TRANSIENT);
+                return self.finish(Outcome::Unreachable { retry_ms });
+            }
+            Some(waiting) => {
+                // Half a frame of a lost answer must not swallow the next one.
+                self.assembler.clear();
+                waiting.tries + 1
+            }
+            None => 0,
+        };
+        match self.encode_request() {
+            Ok(length) => self.outgoing = length,
+            // Every message fits MIN_FRAME.
+            Err(_) => return self.give_up(Abandoned::Internal),
+        }
+        self.waiting = Some(Waiting { until: now + u64::from(self.config.timeout_ms), tries });
+        Poll::Send
+    }
+
+    fn encode_request(&mut self) -> Result<usize, WireError> {
+        let frame_out = self.frame_out();
+        let chunk = self.chunk();
+        match (self.stage, &self.task) {
+            (Stage::Download(reader), Some(task)) => {
+                let out = self.arena.bytes_mut(frame_out);
+                let max_frame = self.config.max_frame as u32;
+                Request::Fetch { task: task.id, offset: reader.offset(), max_frame }.encode(&[], out)
+            }
+            (Stage::Upload { total, received }, Some(task)) => {
+                let n = chunk.min((total - received) as usize);
+                let piece = task.memory.report.part(received as usize, n);
+                let [out, piece] = self.arena.split([frame_out, piece]);
+                Request::Upload { task: task.id, total, offset: received }.encode(piece, out)
+            }
+            _ => {
+                let request = Request::CheckIn {
+                    protocol: PROTOCOL_VERSION,
+                    capabilities: Capabilities::ALL,
+                    population: &self.config.population,
+                    session: self.id,
+                    max_frame: self.config.max_frame as u32,
+                };
+                request.encode(&[], self.arena.bytes_mut(frame_out))
+            }
+        }
+    }
+
+    pub(super) fn say_abandon(&mut self, cause: Abandoned) {
+        let frame_out = self.frame_out();
+        let task = self.task.as_ref().map_or(self.refused, |t| t.id);
+        let request = Request::Abandon { task, cause: cause.code() };
+        self.outgoing = request.encode(&[], self.arena.bytes_mut(frame_out)).unwrap_or(0);
+    }
+
+    /// Takes bytes from the transport, in pieces of any length, and returns how many were used: all of them, unless the
+    /// session ended on the way. Damaged and stale frames are skipped.
+    pub fn receive(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while at < bytes.len() && !matches!(self.stage, Stage::Done(_) | Stage::Abandon(_)) {
+            // A whole frame is read where it is; only what arrives in pieces is copied.
+            if self.assembler.is_empty()
+                && let Frame::Whole { body, version, length } = Frame::parse(&bytes[at..], self.config.max_frame)
+            {
+                self.handle(body, version);
+                at += length;
+                continue;
+            }
+            let frame_in = self.frame_in();
+            let (taken, whole) = self.assembler.push(self.arena.bytes_mut(frame_in), &bytes[at..]);
+            at += taken;
+            if whole {
+                self.handle_assembled();
+                self.assembler.clear();
+            }
+        }
+        at
+    }
+
+    fn handle_assembled(&mut self) {
+        let frame_in = self.frame_in();
+        let Some((body, version)) = self.assembler.frame(self.arena.bytes(frame_in)) else { return };
+        match Response::decode(body, version) {
+            Ok((Response::Piece { round, offset }, payload)) => {
+                // The payload lies in the arena that it is copied into: go through its place, not a borrow.
+                let length = payload.len();
+                let start = body.len() - length + crate::wire::FRAME_OVERHEAD;
+                self.piece_from_arena(round, offset, start, length);
+            }
+            Ok((Response::Task { task, checkpoint, .. }, payload)) => {
+                let plan = (Plan::decode(payload), Plan::fingerprint(payload));
+                self.task(task, checkpoint, plan);
+            }
+            Ok((response, _)) => self.answer(response),
+            Err(_) => {}
+        }
+    }
+
+    fn handle(&mut self, body: &[u8], version: u16) {
+        match Response::decode(body, version) {
+            Ok((Response::Piece { round, offset }, payload)) => self.piece(round, offset, payload),
+            Ok((Response::Task { task, checkpoint, .. }, payload)) => {
+                self.task(task, checkpoint, (Plan::decode(payload), Plan::fingerprint(payload)));
+            }
+            Ok((response, _)) => self.answer(response),
+            Err(_) => {}
+        }
+    }
+
+    fn task(&mut self, id: u64, checkpoint: u32, (plan, fingerprint): (Result<Plan, PlanError>, u32)) {
+        if self.stage != Stage::CheckIn {
+            return;
+        }
+        self.waiting = None;
+        if let Err(cause) = self.accept(id, checkpoint, plan, fingerprint) {
+            self.refused = id;
+            self.give_up(cause);
+        }
+    }
+
+    fn accept(
+        &mut self,
+        id: u64,
+        checkpoint: u32,
+        plan: Result<Plan, PlanError>,
+        fingerprint: u32,
+    ) -> Result<(), Abandoned> {
+        let plan = plan.map_err(Abandoned::Plan)?;
+        if plan.population != self.config.population {
+            return Err(Abandoned::Population);
+        }
+        self.config.policy.check(&plan).map_err(Abandoned::Policy)?;
+        self.config.policy.check_download(checkpoint).map_err(Abandoned::Policy)?;
+        let graph = Graph::new(&plan.model).map_err(Abandoned::Plan)?;
+        let memory = MemoryPlan::new(&plan, &graph, self.config.max_frame);
+        self.arena.check(memory.total).map_err(Abandoned::Memory)?;
+        let expected = checkpoint_len(&graph) as u32;
+        if checkpoint != expected {
+            let e = crate::checkin::CheckpointError::Length { expected, got: checkpoint };
+            return Err(Abandoned::Checkpoint(e));
+        }
+        crate::event!(debug, "round {}: {} bytes of arena, {} to download", plan.round, memory.total, checkpoint);
+        self.task = Some(Task { id, checkpoint, fingerprint, plan, graph, memory });
+        self.stage = Stage::Download(Default::default());
+        Ok(())
+    }
+
+    fn piece(&mut self, round: u32, offset: u32, payload: &[u8]) {
+        let (Stage::Download(mut reader), Some(t)) = (self.stage, &self.task) else { return };
+        if round != t.plan.round || offset != reader.offset() || payload.is_empty() {
+            return;
+        }
+        self.waiting = None;
+        match reader.push(payload, t.plan.round, &t.graph, &t.memory, &mut self.arena) {
+            Ok(()) => self.stage = Stage::Download(reader),
+            Err(e) => {
+                self.give_up(Abandoned::Checkpoint(e));
+            }
+        }
+    }
+
+    /// As [`piece`](Self::piece), for a payload in `frame_in`: moved in blocks over the stack.
+    fn piece_from_arena(&mut self, round: u32, offset: u32, start: usize, length: usize) {
+        let mut block = [0; 128];
+        let mut done = 0;
+        while done < length {
+            let n = block.len().min(length - done);
+            let from = Region::new(start + done, n);
+            block[..n].copy_from_slice(self.arena.bytes(from));
+            self.piece(round, offset + done as u32, &block[..n]);
+            done += n;
+        }
+    }
+
+    fn answer(&mut self, response: Response) {
+        match response {
+            Response::Rejected(rejection) if self.stage == Stage::CheckIn => {
+                let retry_ms = self.pick(rejection.retry);
+                self.finish(Outcome::Rejected { reason: rejection.reason, retry_ms });
+            }
+            Response::Gone { task, retry } if self.task.as_ref().is_some_and(|t| t.id == task) => {
+                let retry_ms = self.pick(retry);
+                self.finish(Outcome::Unreachable { retry_ms });
+            }
+            Response::Received { task, upto, status } => self.received(task, upto, status),
+            _ => {}
+        }
+    }
+
+    fn received(&mut self, task: u64, upto: u32, status: UploadStatus) {
+        let (Stage::Upload { total, .. }, Some(t)) = (self.stage, &self.task) else { return };
+        if task != t.id || upto > total {
+            return;
+        }
+        let outcome = match status {
+            UploadStatus::Partial => {
+                // The server may have lost what it had: it decides where to go on.
+                if upto < total {
+                    self.waiting = None;
+                    self.stage = Stage::Upload { total, received: upto };
+                }
+                return;
+            }
+            UploadStatus::Accepted => Outcome::Accepted,
+            UploadStatus::Duplicate => Outcome::Duplicate,
+            UploadStatus::Late => Outcome::Late,
+            UploadStatus::Refused => Outcome::Refused,
+        };
+        self.finish(outcome);
+    }
+
+    pub(super) fn finish(&mut self, outcome: Outcome) -> Poll {
+        let outcome = match outcome {
+            Outcome::Abandoned { cause, .. } => {
+                Outcome::Abandoned { cause, retry_ms: self.pick(RetryWindow::PERMANENT) }
+            }
+            other => other,
+        };
+        self.waiting = None;
+        self.stage = Stage::Done(outcome);
+        Poll::Finished(outcome)
+    }
+
+    fn pick(&self, window: RetryWindow) -> u32 {
+        window.pick(self.stream(Purpose::Retry).next_u32())
+    }
+
+    pub(super) fn log_egress(&mut self, now: u64) {
+        let (Stage::Upload { total, .. }, Some(task), None) = (self.stage, &self.task, &self.egress) else { return };
+        let privacy = &task.plan.privacy;
+        self.egress = Some(EgressRecord {
+            plan: task.fingerprint,
+            round: task.plan.round,
+            bytes: total,
+            clip_norm: privacy.clip_norm,
+            noise_multiplier: privacy.noise_multiplier,
+            source: privacy.source,
+            time_ms: now,
+        });
+    }
+}

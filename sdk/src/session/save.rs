@@ -1,0 +1,185 @@
+//! Saving and restoring a session: killed at any instruction, nothing is lost and nothing is counted twice.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 5 | `SKSS`, version 1 |
+//! | | postcard: randomness, stage, metrics, task |
+//! | 4 | length of what follows, little-endian |
+//! | | the persistent memory of the stage |
+//! | 4 | XXH32 of all before, little-endian |
+//!
+//! The bytes hold the seed of the session's noise and the model in training: keep them where only the app can read.
+
+use super::{Config, Metrics, Session, Stage, Task};
+use crate::arena::{ArenaError, MemoryPlan, Region};
+use crate::checkin::{CheckpointReader, Plan, PlanError};
+use crate::model::Graph;
+use crate::report::EgressRecord;
+use crate::wire::{Reader, WireError, checksum, encode_document};
+use serde::{Deserialize, Serialize};
+
+const MAGIC: [u8; 4] = *b"SKSS";
+const VERSION: u8 = 1;
+/// Longest encoded state, without the memory.
+const MAX_STATE: usize = 1024;
+
+#[derive(Serialize, Deserialize)]
+struct State {
+    id: u64,
+    seed: [u8; 32],
+    stage: SavedStage,
+    metrics: Metrics,
+    egress: Option<EgressRecord>,
+    task: Option<SavedTask>,
+}
+
+#[derive(Serialize, Deserialize, Clone, Copy)]
+enum SavedStage {
+    CheckIn,
+    Download(CheckpointReader),
+    Train { step: u32, loss: f32 },
+    Upload { total: u32, received: u32 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedTask {
+    id: u64,
+    checkpoint: u32,
+    fingerprint: u32,
+    plan: Plan,
+}
+
+/// A session cannot be saved or restored.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum SaveError {
+    /// The session is over (or about to be): there is nothing to go on with.
+    Finished,
+    /// The buffer is too short.
+    Capacity {
+        /// Bytes needed.
+        required: usize,
+        /// Bytes given.
+        got: usize,
+    },
+    /// The saved bytes are damaged or of another version.
+    Wire(WireError),
+    /// The saved plan is not valid.
+    Plan(PlanError),
+    /// The memory is not fit for the saved session.
+    Memory(ArenaError),
+}
+
+impl core::fmt::Display for SaveError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Finished => write!(f, "the session is over, there is nothing to save"),
+            Self::Capacity { required, got } => write!(f, "a buffer of {got} bytes is too short, {required} are needed"),
+            Self::Wire(e) => write!(f, "the saved session cannot be read: {e}"),
+            Self::Plan(e) => write!(f, "the saved plan: {e}"),
+            Self::Memory(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+impl core::error::Error for SaveError {}
+
+impl From<WireError> for SaveError {
+    fn from(e: WireError) -> Self {
+        Self::Wire(e)
+    }
+}
+
+fn memory_of(stage: SavedStage, task: Option<&Task>) -> Region {
+    match (stage, task) {
+        (SavedStage::Download(_) | SavedStage::Train { .. }, Some(task)) => task.memory.persistent(),
+        (SavedStage::Upload { total, .. }, Some(task)) => task.memory.report.part(0, total as usize),
+        _ => Region::default(),
+    }
+}
+
+impl<'a> Session<'a> {
+    /// Length of a buffer that [`save`](Self::save) never finds too short, bytes; it does not change during a round.
+    pub fn save_bound(&self) -> usize {
+        MAX_STATE + 8 + self.task.as_ref().map_or(0, |t| t.memory.persistent().len())
+    }
+
+    /// Writes everything that is needed to go on, and returns how many bytes that is.
+    ///
+    /// # Errors
+    /// [`SaveError::Capacity`] with both numbers; [`SaveError::Finished`] if the session is over.
+    pub fn save(&self, out: &mut [u8]) -> Result<usize, SaveError> {
+        let stage = match self.stage {
+            Stage::CheckIn => SavedStage::CheckIn,
+            Stage::Download(reader) => SavedStage::Download(reader),
+            Stage::Train { step, loss } => SavedStage::Train { step, loss },
+            Stage::Upload { total, received } => SavedStage::Upload { total, received },
+            Stage::Abandon(_) | Stage::Done(_) => return Err(SaveError::Finished),
+        };
+        let task = self.task.as_ref().map(|t| SavedTask {
+            id: t.id,
+            checkpoint: t.checkpoint,
+            fingerprint: t.fingerprint,
+            plan: t.plan.clone(),
+        });
+        let state =
+            State { id: self.id, seed: self.seed, stage, metrics: self.metrics, egress: self.egress, task };
+        let capacity = SaveError::Capacity { required: self.save_bound(), got: out.len() };
+        let state = encode_document(MAGIC, VERSION, &state, out).map_err(|_| capacity)?;
+        let memory = self.arena.bytes(memory_of(stage, self.task.as_ref()));
+        let end = state + 4 + memory.len();
+        let room = out.get_mut(state..end + 4).ok_or(capacity)?;
+        room[..4].copy_from_slice(&(memory.len() as u32).to_le_bytes());
+        room[4..4 + memory.len()].copy_from_slice(memory);
+        let sum = checksum(&out[..end]);
+        out[end..end + 4].copy_from_slice(&sum.to_le_bytes());
+        Ok(end + 4)
+    }
+
+    /// Goes on where [`save`](Self::save) was called. `config` must be the same as then; the policy is checked again.
+    ///
+    /// # Errors
+    /// [`SaveError`] says what does not fit; the saved bytes are never half used.
+    pub fn restore(memory: &'a mut [u8], config: Config, saved: &[u8]) -> Result<Self, SaveError> {
+        let (content, sum) = saved.split_last_chunk::<4>().ok_or(WireError::Malformed)?;
+        if checksum(content).to_le_bytes() != *sum {
+            return Err(WireError::Checksum.into());
+        }
+        let (state, rest): (State, _) = Reader::prefix(MAGIC, VERSION, content)?;
+        let (length, bytes) = rest.split_first_chunk::<4>().ok_or(WireError::Malformed)?;
+        let mut session = Self::with_seed(memory, config, state.seed, state.id).map_err(SaveError::Memory)?;
+        session.metrics = state.metrics;
+        session.egress = state.egress;
+        if let Some(SavedTask { id, checkpoint, fingerprint, plan }) = state.task {
+            plan.validate().map_err(SaveError::Plan)?;
+            let graph = Graph::new(&plan.model).map_err(SaveError::Plan)?;
+            let memory = MemoryPlan::new(&plan, &graph, session.config.max_frame);
+            session.arena.check(memory.total).map_err(SaveError::Memory)?;
+            session.task = Some(Task { id, checkpoint, fingerprint, plan, graph, memory });
+        }
+        session.stage = match (state.stage, &session.task) {
+            (SavedStage::CheckIn, _) => Stage::CheckIn,
+            (SavedStage::Download(reader), Some(task)) if reader.is_consistent(&task.graph) => Stage::Download(reader),
+            (SavedStage::Train { step, loss }, Some(_)) => Stage::Train { step, loss },
+            (SavedStage::Upload { total, received }, Some(task))
+                if received <= total && total as usize <= task.memory.report.len() =>
+            {
+                Stage::Upload { total, received }
+            }
+            _ => return Err(WireError::Malformed.into()),
+        };
+        let region = memory_of(state.stage, session.task.as_ref());
+        if bytes.len() != region.len() || u32::from_le_bytes(*length) as usize != region.len() {
+            return Err(WireError::Malformed.into());
+        }
+        session.arena.bytes_mut(region).copy_from_slice(bytes);
+        if let (Stage::Train { .. }, Some(task)) = (session.stage, &session.task) {
+            // The patterns came from outside, and the loops rely on them. (A download checks them when it is complete.)
+            let (row_ptrs, columns) = (task.memory.row_ptrs, task.memory.columns);
+            if !task.graph.patterns_are_valid(session.arena.view(row_ptrs), session.arena.view(columns)) {
+                return Err(WireError::Malformed.into());
+            }
+        }
+        Ok(session)
+    }
+}
