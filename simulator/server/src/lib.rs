@@ -1,1 +1,4 @@
 //! siskin-server
+pub mod aggregate;
+pub mod optim;
+pub mod privacy;

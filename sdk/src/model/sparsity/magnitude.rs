@@ -1,0 +1,52 @@
+//! Magnitude pruning: the score of a param is its absolute value.
+//!
+//! Zhu and Gupta 2017, "To prune, or not to prune: exploring the efficacy of pruning for model compression"
+//! (arXiv 1710.01878), with the conventions of JaxPruner's `MagnitudePruning` (Lee et al. 2023, arXiv 2304.14082). A mask
+//! is made from the params *before* the step in which the schedule fires, and params pruned once may come back.
+
+use super::{Bitmap, BitmapMut, SparsityError, top_k_mask_by};
+
+/// Sets in `mask` the largest params by absolute value; gives the number of ones. One tensor at a time: the uniform
+/// distribution of JaxPruner calls it for each tensor with more than one dimension.
+///
+/// `params` in flat row-major order; `scratch` lends a `u32` per param. See [`top_k_mask_by`] for cost and ties.
+///
+/// # Errors
+/// [`SparsityError`]: a mask of another length than `params`, and what [`top_k_mask_by`] refuses.
+///
+/// ```
+/// use siskin::model::sparsity::{BitmapMut, apply_mask, magnitude_mask};
+/// let mut params = [0.1f32, -2.0, 0.5, 1.0];
+/// let (mut scratch, mut bits) = ([0u32; 4], [0u8; 1]);
+/// let mut mask = BitmapMut::new(&mut bits, 4).unwrap();
+/// magnitude_mask(&params, 0.5, &mut scratch, &mut mask).unwrap();
+/// apply_mask(&mut params, mask.as_bitmap()).unwrap();
+/// assert_eq!(params, [0.0, -2.0, 0.0, 1.0]);
+/// ```
+pub fn magnitude_mask(
+    params: &[f32],
+    sparsity: f32,
+    scratch: &mut [u32],
+    mask: &mut BitmapMut<'_>,
+) -> Result<usize, SparsityError> {
+    if mask.len() != params.len() {
+        return Err(SparsityError::MaskLength { expected: params.len(), got: mask.len() });
+    }
+    top_k_mask_by(|i| params[i].abs(), sparsity, scratch, mask)
+}
+
+/// Assigns `0.0` to every param that does not live. Not a product: `NaN * 0` is NaN and `-x * 0` is `-0.0`.
+///
+/// # Errors
+/// [`SparsityError::MaskLength`] when the lengths differ; nothing is written then.
+pub fn apply_mask(params: &mut [f32], mask: Bitmap<'_>) -> Result<(), SparsityError> {
+    if mask.len() != params.len() {
+        return Err(SparsityError::MaskLength { expected: params.len(), got: mask.len() });
+    }
+    for (param, live) in params.iter_mut().zip(mask.iter()) {
+        if !live {
+            *param = 0.0;
+        }
+    }
+    Ok(())
+}
