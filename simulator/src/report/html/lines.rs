@@ -1,0 +1,201 @@
+//! Line charts as SVG.
+
+use super::axis::Axis;
+use super::number::{DASH, percent, real};
+use super::page::{escape, figure};
+use std::fmt::Write;
+
+/// Width and height of a chart in its own units; the page scales it.
+pub(super) const SIZE: (f64, f64) = (460.0, 250.0);
+/// Left, right, top, bottom of the plot inside the chart.
+pub(super) const PLOT: (f64, f64, f64, f64) = (44.0, 446.0, 26.0, 208.0);
+
+/// One line.
+pub(crate) struct Series<'a> {
+    /// Name in the legend.
+    pub(crate) name: &'a str,
+    /// Class that colours it: `s1` ... `s7`.
+    pub(crate) class: &'a str,
+    /// (x, y), x ascending; points that are not finite are left out.
+    pub(crate) points: Vec<(f64, f64)>,
+}
+
+/// A chart of lines over one pair of axes.
+pub(crate) struct LineChart<'a> {
+    /// Heading.
+    pub(crate) title: &'a str,
+    /// Name and unit of the x axis.
+    pub(crate) x_label: &'a str,
+    /// Name and unit of the y axis.
+    pub(crate) y_label: &'a str,
+    /// Ticks at whole numbers only (rounds).
+    pub(crate) x_whole: bool,
+    /// Labels of the y axis are multiplied by this (100 for percent).
+    pub(crate) y_factor: f64,
+    /// The lines; the first is the one that the chart is about.
+    pub(crate) series: Vec<Series<'a>>,
+    /// Under the chart.
+    pub(crate) note: &'a str,
+}
+
+/// More points than this are thinned to the extremes of equal slices, so that a spike still shows.
+const MOST_POINTS: usize = 600;
+
+impl LineChart<'_> {
+    /// The chart as a figure; "no data" where there is none.
+    pub(crate) fn render(mut self) -> String {
+        for series in &mut self.series {
+            series.points.retain(|(x, y)| x.is_finite() && y.is_finite());
+        }
+        self.series.retain(|series| !series.points.is_empty());
+        let legend: Vec<(&str, &str)> = self.series.iter().map(|s| (s.class, s.name)).collect();
+        figure(self.title, &legend, &self.svg().unwrap_or_else(|| no_data(self.title)), self.note)
+    }
+
+    fn svg(&self) -> Option<String> {
+        let points = || self.series.iter().flat_map(|s| &s.points);
+        let x = Axis::up_to_last(points().map(|p| p.0), 6, self.x_whole)?;
+        let y = Axis::covering(points().map(|p| p.1), 5, false)?;
+        let (left, right, top, bottom) = PLOT;
+        let at = |(px, py): (f64, f64)| {
+            (left + x.place(px).clamp(0.0, 1.0) * (right - left), bottom - y.place(py).clamp(0.0, 1.0) * (bottom - top))
+        };
+        let mut svg = open(&format!("{}: {}", self.title, self.summary()));
+        y_grid(&mut svg, &y, self.y_factor, self.y_label);
+        for tick in x.ticks() {
+            let (px, _) = at((tick, y.min));
+            let _ = write!(
+                svg,
+                "<text class=\"xt\" x=\"{px:.1}\" y=\"{:.1}\">{}</text>",
+                bottom + 16.0,
+                x.label(tick, 1.0)
+            );
+        }
+        x_title(&mut svg, self.x_label);
+        for series in self.series.iter().rev() {
+            let thin = thinned(&series.points);
+            let mut path = String::new();
+            for (i, &point) in thin.iter().enumerate() {
+                let (px, py) = at(point);
+                let _ = write!(path, "{}{px:.1} {py:.1}", if i == 0 { "M" } else { "L" });
+            }
+            let _ = write!(svg, "<path class=\"line {}\" d=\"{path}\"/>", escape(series.class));
+            // Dots carry the values that a pointer shows; past some number they would hide the line.
+            let shown = if thin.len() <= 40 { "dot" } else { "dot hidden" };
+            if thin.len() <= 250 {
+                for &point in &thin {
+                    let (px, py) = at(point);
+                    let _ = write!(
+                        svg,
+                        "<circle class=\"{shown} {}\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"2.6\"><title>{}</title></circle>",
+                        escape(series.class),
+                        escape(&format!("{}: {} at {}", series.name, self.value(point.1), real(Some(point.0), 4)))
+                    );
+                }
+            }
+        }
+        if let Some(&last) = self.series.first().and_then(|s| s.points.last()) {
+            let (px, py) = at(last);
+            // Above the line's end, or below where that would leave the plot.
+            let py = if py - 9.0 < top + 8.0 { py + 17.0 } else { py - 9.0 };
+            let _ =
+                write!(svg, "<text class=\"end\" x=\"{px:.1}\" y=\"{py:.1}\">{}</text>", escape(&self.value(last.1)));
+        }
+        svg.push_str("</svg>");
+        Some(svg)
+    }
+
+    fn value(&self, y: f64) -> String {
+        if self.y_factor == 100.0 { percent(Some(y)) } else { real(Some(y * self.y_factor), 3) }
+    }
+
+    fn summary(&self) -> String {
+        let of = |series: &Series<'_>| {
+            let (first, last) = (series.points.first(), series.points.last());
+            let value = |p: Option<&(f64, f64)>| p.map_or(DASH.to_owned(), |p| self.value(p.1));
+            format!("{} from {} to {}", series.name, value(first), value(last))
+        };
+        self.series.iter().map(of).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// Start of a chart with what a screen reader says of it.
+pub(super) fn open(label: &str) -> String {
+    let (width, height) = SIZE;
+    format!("<svg viewBox=\"0 0 {width} {height}\" role=\"img\" aria-label=\"{}\">", escape(label))
+}
+
+/// Horizontal grid lines with their labels, and the axis' name above.
+pub(super) fn y_grid(svg: &mut String, axis: &Axis, factor: f64, label: &str) {
+    let (left, right, top, bottom) = PLOT;
+    for tick in axis.ticks() {
+        let y = bottom - axis.place(tick) * (bottom - top);
+        let class = if tick == axis.min { "base" } else { "grid" };
+        let _ = write!(
+            svg,
+            "<line class=\"{class}\" x1=\"{left}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\"/>\
+             <text class=\"yt\" x=\"{:.1}\" y=\"{:.1}\">{}</text>",
+            left - 7.0,
+            y + 3.8,
+            escape(&axis.label(tick, factor))
+        );
+    }
+    let _ = write!(svg, "<text class=\"at\" x=\"4\" y=\"11\">{}</text>", escape(label));
+}
+
+/// Name of the x axis.
+pub(super) fn x_title(svg: &mut String, label: &str) {
+    let (left, right, _, bottom) = PLOT;
+    let middle = f64::midpoint(left, right);
+    let _ = write!(svg, "<text class=\"xt ax\" x=\"{middle}\" y=\"{}\">{}</text>", bottom + 35.0, escape(label));
+}
+
+/// Stands where a chart has nothing to draw.
+pub(super) fn no_data(title: &str) -> String {
+    let (width, height) = SIZE;
+    format!(
+        "{}<rect class=\"empty\" x=\"4\" y=\"10\" width=\"{}\" height=\"{}\" rx=\"6\"/>\
+         <text class=\"xt\" x=\"{}\" y=\"{}\">no data</text></svg>",
+        open(&format!("{title}: no data")),
+        width - 8.0,
+        height - 20.0,
+        width / 2.0,
+        height / 2.0 + 4.0
+    )
+}
+
+fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    if points.len() <= MOST_POINTS {
+        return points.to_vec();
+    }
+    let slice = points.len().div_ceil(MOST_POINTS / 2);
+    let mut kept = Vec::with_capacity(MOST_POINTS + 2);
+    kept.push(points[0]);
+    for part in points.chunks(slice) {
+        let by_y = |a: &&(f64, f64), b: &&(f64, f64)| a.1.total_cmp(&b.1);
+        if let (Some(&low), Some(&high)) = (part.iter().min_by(by_y), part.iter().max_by(by_y)) {
+            let (first, second) = if low.0 <= high.0 { (low, high) } else { (high, low) };
+            kept.extend([first, second]);
+        }
+    }
+    kept.push(points[points.len() - 1]);
+    kept.dedup();
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinning_keeps_ends_and_spikes() {
+        let mut points: Vec<(f64, f64)> = (0..10_000).map(|i| (f64::from(i), 0.5)).collect();
+        points[4321].1 = 9.0;
+        points[777].1 = -9.0;
+        let thin = thinned(&points);
+        assert!(thin.len() <= MOST_POINTS + 2, "{}", thin.len());
+        assert!(thin.contains(&(4321.0, 9.0)) && thin.contains(&(777.0, -9.0)));
+        assert_eq!((thin[0], thin[thin.len() - 1]), (points[0], points[9999]));
+        assert!(thin.windows(2).all(|w| w[0].0 <= w[1].0));
+    }
+}
