@@ -1,0 +1,32 @@
+//! What the Cortex-M boards share: the floating-point unit's test and the fault handler.
+#![no_std]
+
+use cortex_m_rt::{ExceptionFrame, exception};
+use siskin_device_board::{leave_with, run};
+use siskin_device_cases::Target;
+
+/// Runs the cases on `board`.
+pub fn run_on(board: &str) -> ! {
+    run(&Target { board, fpu: has_fpu() })
+}
+
+/// Media and FP Feature Register 0, bits 4 to 7: single precision (Armv7-M Architecture Reference Manual, B4.7.1).
+fn has_fpu() -> bool {
+    // SAFETY: reads a read-only identification register that every Armv7-M processor has.
+    let mvfr0 = unsafe { (0xe000_ef40 as *const u32).read_volatile() };
+    (mvfr0 >> 4) & 0xf == 2
+}
+
+// The default handler spins for ever: a test that faults would only end by its timeout.
+#[exception]
+unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    // SAFETY: read-only view of status registers; nothing else runs during a fault.
+    let scb = unsafe { &*cortex_m::peripheral::SCB::PTR };
+    leave_with(format_args!(
+        "HardFault at {:#010x}: CFSR {:#010x}, HFSR {:#010x}, BFAR {:#010x}",
+        frame.pc(),
+        scb.cfsr.read(),
+        scb.hfsr.read(),
+        scb.bfar.read()
+    ))
+}

@@ -1,0 +1,88 @@
+# shellcheck shell=bash
+# The device suite: tests/device as a program of the host and as firmware of emulated boards. Sourced by tests/run.
+
+# board | target triple | program | what it must say about itself | emulator
+BOARDS=(
+    "olimex-stm32-h405|thumbv7em-none-eabihf|olimex_stm32_h405|arch=arm pointer_width=32 fpu=true|qemu-system-arm -M olimex-stm32-h405"
+    "mps2-an500|thumbv7em-none-eabihf|mps2_an500|arch=arm pointer_width=32 fpu=true|qemu-system-arm -M mps2-an500"
+    "riscv-virt|riscv32imac-unknown-none-elf|riscv_virt|arch=riscv32 pointer_width=32 fpu=false|qemu-system-riscv32 -M virt -bios none -cpu rv32,zfa=false,f=false,d=false"
+)
+
+suite_device() {
+    local manifest=$ROOT/tests/device/Cargo.toml out=$LOG_DIR/device entry board triple program says emulator
+    need_qemu || return 0
+    need_targets thumbv7em-none-eabihf riscv32imac-unknown-none-elf || return 0
+    mkdir -p -- "$out"
+    rm -f -- "$out"/*.out
+
+    check "locked versions are the workspace's" same_versions libm micromath
+    program "host, debug" on_host "$out/host-debug.out" "$manifest"
+    program "host, release" on_host "$out/host-release.out" "$manifest" --release
+    check "host, release: digests" same_digests "$out/host-debug.out" "$out/host-release.out"
+
+    check "cortex-m: builds" cross_cargo build thumbv7em-none-eabihf --release --manifest-path "$manifest" -p siskin-device-cortex-m
+    check "riscv: builds" cross_cargo build riscv32imac-unknown-none-elf --release --manifest-path "$manifest" -p siskin-device-riscv
+    for entry in "${BOARDS[@]}"; do
+        IFS='|' read -r board triple program says emulator <<<"$entry"
+        local elf
+        elf=$(cross_dir "$triple")/release/$program
+        program "$board" on_board "$out/$board.out" "target board=$board $says" "$elf" "$emulator"
+        check "$board: digests" same_digests "$out/host-debug.out" "$out/$board.out"
+    done
+}
+
+on_host() { # OUTPUT MANIFEST CARGO-ARGS...
+    local output=$1 manifest=$2
+    shift 2
+    timeout 1200 cargo run --quiet --manifest-path "$manifest" -p siskin-device-host "$@" | tee -- "$output"
+}
+
+# One board until its firmware ends; a hang is a failure, and so is a firmware that says it is something else.
+on_board() { # OUTPUT TARGET-LINE ELF EMULATOR
+    [[ -f $3 ]] || { echo "$3 was not built"; return 1; }
+    emulate "${SISKIN_BOARD_SECONDS:-120}" "$3" "$4" >"$1" || { local code=$?; cat -- "$1"; echo "exit code $code"; return "$code"; }
+    cat -- "$1"
+    grep -qFx -- "$2" "$1" || { echo "the firmware should have said: $2"; return 1; }
+}
+
+emulate() { # SECONDS ELF EMULATOR [ARGUMENT]
+    local words config="enable=on,target=native"
+    read -ra words <<<"$3"
+    [[ -n ${4:-} ]] && config+=",arg=siskin,arg=$4"
+    timeout --kill-after=5 "$1" "${words[@]}" -nic none -nographic -monitor none -serial none \
+        -semihosting-config "$config" -kernel "$2" </dev/null 2>&1 | tr -d '\r'
+}
+
+# Both ran the same cases and printed the same digests. Says which differ.
+same_digests() { # EXPECTED ACTUAL
+    awk '
+        NR == FNR { expected_file = 1 }
+        $1 == "digest" { if (NR == FNR) expected[$2] = $3; else actual[$2] = $3 }
+        $1 == "case" { if (NR == FNR) case_expected[$2] = 1; else case_actual[$2] = 1 }
+        END {
+            for (key in expected) {
+                n++
+                if (!(key in actual)) { print "digest " key " is missing"; bad = 1 }
+                else if (actual[key] != expected[key]) { print "digest " key " differs: " actual[key] ", on the host " expected[key]; bad = 1 }
+            }
+            for (key in actual) if (!(key in expected)) { print "digest " key " is not one of the host"; bad = 1 }
+            for (key in case_expected) if (!(key in case_actual)) { print "case " key " did not run"; bad = 1 }
+            for (key in case_actual) if (!(key in case_expected)) { print "case " key " did not run on the host"; bad = 1 }
+            if (n == 0) { print "no digest to compare"; bad = 1 }
+            else if (!bad) print n " digests are equal"
+            exit bad
+        }' "$1" "$2"
+}
+
+# The firmware's lock file is its own; crates whose rounding ends up in the results must be those of the workspace.
+same_versions() { # CRATE...
+    local name root device
+    for name in "$@"; do
+        root=$(locked Cargo.lock "$name") device=$(locked tests/device/Cargo.lock "$name")
+        [[ $root == "$device" ]] || { echo "$name: $device in tests/device/Cargo.lock, $root in Cargo.lock"; return 1; }
+    done
+}
+
+locked() { # FILE CRATE
+    awk -v n="\"$2\"" '$1 == "name" { hit = $3 == n } hit && $1 == "version" { print $3 }' "$1"
+}

@@ -1,0 +1,169 @@
+# shellcheck shell=bash
+# The suites of the host; device.sh and e2e.sh hold the other two. Sourced by tests/run.
+
+BARE_METAL=(thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf aarch64-unknown-none)
+
+has_crate() { # NAME
+    cargo metadata --no-deps --format-version 1 2>/dev/null | grep -q "\"name\":\"$1\",\"version\""
+}
+
+has_feature() { # MANIFEST FEATURE
+    awk -v f="$2" '/^\[/ { inside = $0 == "[features]" } inside && $1 == f { found = 1 } END { exit !found }' "$1"
+}
+
+suite_fmt() {
+    need cargo-fmt rustfmt || return 0
+    check "workspace" cargo fmt --all --check
+    check "tests/device" cargo fmt --all --check --manifest-path tests/device/Cargo.toml
+    [[ -f tests/fuzz/Cargo.toml ]] && check "tests/fuzz" cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
+    return 0
+}
+
+suite_lint() {
+    need cargo-clippy rust-clippy || return 0
+    check "workspace" cargo clippy --workspace --all-targets -- -D warnings
+    local features
+    for features in defmt log defmt,log; do
+        check "sdk with $features" cargo clippy -p siskin --all-targets --features "$features" -- -D warnings
+    done
+    check "tests/device on the host" cargo clippy --manifest-path tests/device/Cargo.toml -p siskin-device-cases \
+        -p siskin-device-host --all-targets -- -D warnings
+    check "shell syntax" shell_syntax
+}
+
+shell_syntax() {
+    local file
+    for file in tests/run tests/lib/*.sh .ci/run; do
+        bash -n "$file" || return 1
+        [[ $file == tests/lib/* || -x $file ]] || { echo "$file is not executable"; return 1; }
+    done
+}
+
+suite_doc() {
+    check "pages" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+    cargo_tests "documentation tests" --workspace --doc
+}
+
+suite_unit() {
+    cargo_tests "debug" --workspace --lib --bins --tests
+}
+
+suite_release() {
+    local crate crates=()
+    for crate in siskin siskin-ffi siskin-accounting siskin-server; do
+        has_crate "$crate" && crates+=(-p "$crate")
+    done
+    cargo_tests "release" --release "${crates[@]}" --lib --bins --tests
+}
+
+# Programs with `defmt` need a device's logger to link, so on the host that feature is only checked.
+suite_features() {
+    local features
+    for features in "" defmt log defmt,log; do
+        check "sdk: ${features:-default}" cargo check -p siskin --no-default-features --features "$features"
+    done
+    cargo_tests "sdk with log" -p siskin --lib --features log
+    check "simulator: default" cargo check -p siskin-simulator
+    if has_feature simulator/Cargo.toml full; then
+        check "simulator: full" cargo check -p siskin-simulator --features full
+    fi
+}
+
+# Only `core` is built: a crate that reached for `alloc` or `std` would not link to one.
+suite_no_std() {
+    need_targets "${BARE_METAL[@]}" || return 0
+    local triple
+    for triple in "${BARE_METAL[@]}"; do
+        check "$triple" cross_cargo build "$triple" --release -p siskin --lib
+        check "$triple, defmt and log" cross_cargo build "$triple" --release -p siskin --lib --features defmt,log
+    done
+}
+
+suite_examples() {
+    local manifest dir name found=no
+    for manifest in */Cargo.toml simulator/*/Cargo.toml; do
+        dir=$(dirname -- "$manifest")
+        for name in "$dir"/examples/*.rs "$dir"/examples/*/main.rs; do
+            [[ -f $name ]] || continue
+            found=yes
+            [[ $name == */main.rs ]] && name=$(dirname -- "$name")
+            name=$(basename -- "$name" .rs)
+            check "$dir: $name" in_scratch cargo run --release --manifest-path "$ROOT/$manifest" --example "$name"
+        done
+    done
+    [[ $found == yes ]] || absent "no examples"
+}
+
+# Runs a command in an empty folder, so that what it writes does not land in the sources.
+in_scratch() {
+    local scratch code=0
+    scratch=$(mktemp -d)
+    (cd -- "$scratch" && timeout --kill-after=10 "${SISKIN_STEP_SECONDS:-1800}" "$@") || code=$?
+    rm -rf -- "$scratch"
+    return "$code"
+}
+
+# Each tests/c/*.c is a program of its own. It prints `N passed, N failed`, or its exit code alone counts as one test.
+suite_c() {
+    if ! compgen -G "tests/c/*.c" >/dev/null; then
+        absent "no tests/c"
+        return 0
+    fi
+    need "${CC:-gcc}" gcc || return 0
+    capture cargo build --release -p siskin-ffi || { show_failure "siskin-ffi" 1 0; fail "siskin-ffi" "does not build"; return 0; }
+    local source name program
+    for source in tests/c/*.c; do
+        name=$(basename -- "$source" .c)
+        program=$TARGET_DIR/test-c/$name
+        mkdir -p -- "$TARGET_DIR/test-c"
+        if ! capture "${CC:-gcc}" -std=c11 -Wall -Wextra -Wpedantic -Werror -g -I ffi/include "$source" \
+            "$TARGET_DIR/release/libsiskin_ffi.a" -lpthread -ldl -lm -o "$program"; then
+            show_failure "$name" 1 0
+            fail "$name" "does not compile"
+        elif capture "$program" && ! count_own_tests "$STEP_OUT" >/dev/null; then
+            check "$name" "$program"
+        else
+            program "$name" "$program"
+        fi
+    done
+}
+
+# libFuzzer on the stable compiler, without cargo-fuzz: coverage counters come from LLVM's own pass, which stable `-C` options
+# switch on, and libfuzzer-sys brings the engine (C++, so g++ is needed). AddressSanitizer is one more, unstable, option:
+# RUSTC_BOOTSTRAP=1 unlocks it, and rustup's stable toolchain ships its runtime. An explicit --target keeps the options away
+# from build scripts. tests/fuzz is a crate of its own: one [[bin]] a target in fuzz_targets/, seeds in seeds/TARGET/.
+suite_fuzz() {
+    if [[ ! -f tests/fuzz/Cargo.toml ]]; then
+        absent "no tests/fuzz"
+        return 0
+    fi
+    need "${CXX:-g++}" g++ || return 0
+    local host flags file name
+    host=$(rustc -vV | awk '/^host:/ { print $2 }')
+    flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
+    flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
+    flags+=" -Cdebug-assertions --cfg fuzzing"
+    [[ ${SISKIN_FUZZ_SANITIZER:-address} == address ]] && flags+=" -Zsanitizer=address"
+    if ! capture env RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" CARGO_TARGET_DIR="$TARGET_DIR/fuzz" \
+        cargo build --release --manifest-path tests/fuzz/Cargo.toml --target "$host"; then
+        show_failure "tests/fuzz" 1 0
+        fail "tests/fuzz" "does not build"
+        return 0
+    fi
+    for file in tests/fuzz/fuzz_targets/*.rs; do
+        [[ -f $file ]] || continue
+        name=$(basename -- "$file" .rs)
+        check "$name" fuzz_one "$name" "$TARGET_DIR/fuzz/$host/release/$name"
+    done
+}
+
+# New inputs are kept under the target directory; a crashing one is left in test-logs and its path is printed by libFuzzer.
+fuzz_one() { # NAME PROGRAM
+    local corpus=$TARGET_DIR/fuzz-corpus/$1 folders
+    mkdir -p -- "$corpus"
+    folders=("$corpus")
+    [[ -d tests/fuzz/seeds/$1 ]] && folders+=("tests/fuzz/seeds/$1")
+    local seconds=${SISKIN_FUZZ_SECONDS:-20}
+    timeout --kill-after=10 $((seconds + 60)) "$2" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=4096 \
+        -artifact_prefix="$LOG_DIR/fuzz-$1-" -print_final_stats=1 "${folders[@]}"
+}
