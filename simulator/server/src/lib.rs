@@ -1,4 +1,15 @@
-//! siskin-server
+//! The reference server of siskin. Its stages mirror the client's:
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`aggregate`] | reports -> exact integer sums -> mean delta |
+//! | [`optim`] | mean delta -> new params |
+//! | [`privacy`] | the server's noise |
+//! | [`round`] | plan and checkpoint out, reports in, and from one round to the next |
+//!
+//! It decodes reports with the sdk's own quantiser and range coder: there is one implementation of each format.
+
 pub mod aggregate;
 pub mod optim;
 pub mod privacy;
+pub mod round;

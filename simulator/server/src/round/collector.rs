@@ -1,0 +1,180 @@
+//! Reports come in, in pieces and in any order, and are counted once.
+
+use super::{Close, Offer, Settings};
+use crate::aggregate::{BoundError, NormBound, Sum, SumPlan};
+use crate::privacy::{NoiseError, NoiseMultiplier};
+use siskin::checkin::{NoiseSource, Weighting};
+use siskin::range_coder;
+use siskin::report::Report;
+use siskin::wire::UploadStatus;
+use std::collections::{BTreeMap, HashMap};
+
+/// What became of the devices that were asked. Every one of them is in exactly one of these, or never came back.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Reports in the sum.
+    pub accepted: u64,
+    /// Complete reports after the round had closed.
+    pub late: u64,
+    /// Complete reports that had been counted before.
+    pub duplicate: u64,
+    /// Complete reports that do not decode or do not belong to the plan.
+    pub refused: u64,
+    /// Tasks given back, by [`code`](siskin::session::Abandoned::code).
+    pub abandoned: BTreeMap<u8, u64>,
+}
+
+/// What the round brought in.
+#[derive(Debug, Clone)]
+pub struct Collected {
+    /// The counts.
+    pub counts: Counts,
+    /// The integer sums.
+    pub sum: Sum,
+    /// When the last report that counts was in, ms after the round opened.
+    pub closed_ms: u64,
+}
+
+/// Takes reports until the round closes.
+#[derive(Debug)]
+pub struct Collector {
+    sum: Sum,
+    goal: u64,
+    close: Close,
+    deadline_ms: u64,
+    max_bytes: usize,
+    partial: HashMap<u64, Vec<u8>>,
+    decided: HashMap<u64, UploadStatus>,
+    counts: Counts,
+    closed_ms: u64,
+    symbols: Vec<(usize, i32)>,
+    scratch: Vec<u8>,
+}
+
+/// Why the settings give no sum.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum CollectorError {
+    /// Clip norm and step do not go together.
+    #[error("{0}")]
+    Bound(#[from] BoundError),
+    /// The noise multiplier.
+    #[error("{0}")]
+    Noise(#[from] NoiseError),
+}
+
+impl Collector {
+    pub(crate) fn new(settings: &Settings, offer: &Offer) -> Result<Self, CollectorError> {
+        let bound = NormBound::new(settings.privacy.clip_norm, settings.quantization.step)?;
+        let max_weight = match settings.upload.weighting {
+            Weighting::Uniform => 1,
+            Weighting::Examples { cap } => cap.max(1),
+        };
+        let mut plan = SumPlan::new(bound, max_weight).unwrap_or_else(|| unreachable!("the weight is at least 1"));
+        if settings.privacy.noise_multiplier > 0.0 && settings.privacy.source == NoiseSource::Server {
+            plan = plan.with_noise(NoiseMultiplier::new(f64::from(settings.privacy.noise_multiplier))?);
+        }
+        let widest = offer.graph.tensors.iter().map(|t| t.cols as usize).max().unwrap_or(0);
+        Ok(Self {
+            sum: Sum::new(offer.graph.live, plan),
+            goal: u64::from(settings.cohort),
+            close: settings.close,
+            deadline_ms: u64::from(settings.deadline_ms),
+            max_bytes: settings.upload.max_bytes as usize,
+            partial: HashMap::new(),
+            decided: HashMap::new(),
+            counts: Counts::default(),
+            closed_ms: 0,
+            symbols: Vec::new(),
+            scratch: vec![0; range_coder::required_scratch(widest)],
+        })
+    }
+
+    /// Takes a piece of a report; says how much is there without a gap, and what became of it.
+    pub(crate) fn upload(
+        &mut self,
+        offer: &Offer,
+        now_ms: u64,
+        task: u64,
+        total: u32,
+        offset: u32,
+        payload: &[u8],
+    ) -> (u32, UploadStatus) {
+        match self.decided.get(&task) {
+            Some(UploadStatus::Accepted) => {
+                // A repetition of the last piece by a device that missed the answer.
+                if offset as usize + payload.len() == total as usize {
+                    self.counts.duplicate += 1;
+                }
+                return (total, UploadStatus::Duplicate);
+            }
+            Some(status) => return (total, *status),
+            None => {}
+        }
+        if total as usize > self.max_bytes {
+            return self.decide(task, total, UploadStatus::Refused);
+        }
+        let held = self.partial.entry(task).or_default();
+        // Only what continues without a gap is kept, so nothing can be written twice.
+        let fresh = (held.len()).checked_sub(offset as usize).and_then(|known| payload.get(known..));
+        if let Some(fresh) = fresh
+            && held.len() + fresh.len() <= total as usize
+        {
+            held.extend_from_slice(fresh);
+        }
+        let upto = held.len() as u32;
+        if upto < total {
+            return (upto, UploadStatus::Partial);
+        }
+        let bytes = self.partial.remove(&task).unwrap_or_default();
+        let goal_reached = self.close == Close::Goal && self.counts.accepted >= self.goal;
+        let status = if now_ms > self.deadline_ms || goal_reached {
+            UploadStatus::Late
+        } else if self.add(offer, &bytes) {
+            self.closed_ms = self.closed_ms.max(now_ms);
+            UploadStatus::Accepted
+        } else {
+            UploadStatus::Refused
+        };
+        self.decide(task, total, status)
+    }
+
+    fn decide(&mut self, task: u64, total: u32, status: UploadStatus) -> (u32, UploadStatus) {
+        match status {
+            UploadStatus::Accepted => self.counts.accepted += 1,
+            UploadStatus::Late => self.counts.late += 1,
+            _ => self.counts.refused += 1,
+        }
+        self.decided.insert(task, status);
+        (total, status)
+    }
+
+    pub(crate) fn abandon(&mut self, task: u64, cause: u8) {
+        if self.decided.insert(task, UploadStatus::Refused).is_none() {
+            self.partial.remove(&task);
+            *self.counts.abandoned.entry(cause).or_default() += 1;
+        }
+    }
+
+    /// True if the report belongs to the plan, decodes and is in the sum now.
+    fn add(&mut self, offer: &Offer, bytes: &[u8]) -> bool {
+        let Ok(report) = Report::parse(bytes) else { return false };
+        let header = &report.header;
+        let plan = &offer.plan;
+        let belongs = header.plan == offer.fingerprint
+            && header.round == plan.round
+            && header.live as usize == offer.graph.live
+            && header.step.to_bits() == plan.quantization.step.to_bits()
+            && header.source == plan.privacy.source;
+        if !belongs {
+            return false;
+        }
+        self.symbols.clear();
+        let symbols = &mut self.symbols;
+        let decoded = report.symbols(&offer.graph, &offer.patterns(), &mut self.scratch, |i, q| symbols.push((i, q)));
+        decoded.is_ok() && self.sum.add(self.symbols.iter().copied(), header.weight).is_ok()
+    }
+
+    pub(crate) fn finish(self) -> Collected {
+        Collected { counts: self.counts, sum: self.sum, closed_ms: self.closed_ms }
+    }
+}

@@ -1,0 +1,15 @@
+//! From one round to the next: pick a cohort, offer a plan and a checkpoint, collect reports, step, mask again, account.
+
+mod collector;
+mod model;
+mod offer;
+mod selection;
+mod server;
+mod settings;
+
+pub use collector::{Collected, Collector, Counts};
+pub use model::{GlobalModel, ModelError, TensorView};
+pub use offer::{Answer, Exchange, Offer, OfferError, RequestKind, Round};
+pub use selection::select;
+pub use server::{Closed, Server, ServerError};
+pub use settings::{Close, Optimizer, Pruning, Selection, Settings, SettingsError};

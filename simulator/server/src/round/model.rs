@@ -1,0 +1,223 @@
+//! The global model: dense params with a mask.
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use siskin::checkin::{CheckpointError, LayerSpec, ModelSpec, Path, PlanError, Storage};
+use siskin::model::sparsity::{BitmapMut, SparsityError, bitmap_bytes, magnitude_mask};
+use siskin::model::{Graph, Op};
+
+/// Why a model cannot be made.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ModelError {
+    /// The layers do not fit together.
+    #[error("{0}")]
+    Plan(#[from] PlanError),
+    /// A sparsity outside its range.
+    #[error("{0}")]
+    Sparsity(#[from] SparsityError),
+    /// Params or masks of another size.
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// Given params of another number.
+    #[error("the model has {expected} params, {got} were given")]
+    Length {
+        /// The model's.
+        expected: usize,
+        /// Those given.
+        got: usize,
+    },
+}
+
+/// A tensor of the model, to look at.
+#[derive(Debug, Clone, Copy)]
+pub struct TensorView<'a> {
+    /// Index of its layer.
+    pub layer: usize,
+    /// True for a weight, false for a bias.
+    pub is_weight: bool,
+    /// `[rows, columns]`.
+    pub shape: [usize; 2],
+    /// Its values, row-major.
+    pub values: &'a [f32],
+    /// Which of them live.
+    pub live: &'a [bool],
+}
+
+/// Dense params in flat order (weight, bias, weight, bias, ...), and which of them live.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GlobalModel {
+    architecture: ModelSpec,
+    params: Vec<f32>,
+    live: Vec<bool>,
+    /// Per tensor: layer, rows, columns.
+    tensors: Vec<(usize, usize, usize)>,
+}
+
+impl GlobalModel {
+    /// Weights from the uniform distribution of He et al. 2015 (`+-sqrt(6 / fan_in)`), biases zero, nothing pruned. What
+    /// `architecture` says of storage is ignored.
+    ///
+    /// # Errors
+    /// [`ModelError::Plan`] if the layers do not fit together.
+    pub fn new(architecture: &ModelSpec, seed: u64) -> Result<Self, ModelError> {
+        let mut model = Self::with_params(architecture, None)?;
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let mut at = 0;
+        for (index, &(_, rows, cols)) in model.tensors.iter().enumerate() {
+            let is_weight = index % 2 == 0;
+            let bound = libm::sqrt(6.0 / cols as f64);
+            for value in &mut model.params[at..at + rows * cols] {
+                let uniform = (rng.next_u64() >> 11) as f64 / 9_007_199_254_740_992.0;
+                *value = if is_weight { (bound * (2.0 * uniform - 1.0)) as f32 } else { 0.0 };
+            }
+            at += rows * cols;
+        }
+        Ok(model)
+    }
+
+    /// The same architecture with given params in flat order.
+    ///
+    /// # Errors
+    /// [`ModelError`] if their number is not the model's.
+    pub fn from_params(architecture: &ModelSpec, params: Vec<f32>) -> Result<Self, ModelError> {
+        Self::with_params(architecture, Some(params))
+    }
+
+    fn with_params(architecture: &ModelSpec, params: Option<Vec<f32>>) -> Result<Self, ModelError> {
+        let architecture = with_storage(architecture, |_, size| Storage { live: size as u32, path: Path::Dense })?;
+        let graph = Graph::new(&architecture)?;
+        let with_params = graph.nodes.iter().enumerate().filter(|(_, n)| n.weight.is_some());
+        let layers: Vec<usize> = with_params.flat_map(|(i, _)| [i, i]).collect();
+        let tensors: Vec<_> =
+            graph.tensors.iter().zip(layers).map(|(t, layer)| (layer, t.rows as usize, t.cols as usize)).collect();
+        let params = params.unwrap_or_else(|| vec![0.0; graph.size]);
+        if params.len() != graph.size {
+            return Err(ModelError::Length { expected: graph.size, got: params.len() });
+        }
+        Ok(Self { architecture, live: vec![true; graph.size], params, tensors })
+    }
+
+    /// Params in all.
+    pub fn size(&self) -> usize {
+        self.params.len()
+    }
+
+    /// Params that live.
+    pub fn live(&self) -> usize {
+        self.live.iter().filter(|l| **l).count()
+    }
+
+    /// Fraction of all params that is pruned.
+    pub fn sparsity(&self) -> f64 {
+        1.0 - self.live() as f64 / self.size() as f64
+    }
+
+    /// The params in flat order; pruned ones are zero.
+    pub fn params(&self) -> &[f32] {
+        &self.params
+    }
+
+    pub(crate) fn params_mut(&mut self) -> &mut [f32] {
+        &mut self.params
+    }
+
+    /// The mask over the params in flat order, one bit each, least significant first.
+    pub fn mask(&self) -> Vec<u8> {
+        bitmap(&self.live)
+    }
+
+    /// The tensors in flat order.
+    pub fn tensors(&self) -> impl Iterator<Item = TensorView<'_>> {
+        let mut at = 0;
+        self.tensors.iter().enumerate().map(move |(index, &(layer, rows, cols))| {
+            let range = at..at + rows * cols;
+            at = range.end;
+            TensorView {
+                layer,
+                is_weight: index % 2 == 0,
+                shape: [rows, cols],
+                values: &self.params[range.clone()],
+                live: &self.live[range],
+            }
+        })
+    }
+
+    /// Masks every weight by magnitude (uniform distribution over layers) so that `sparsity` of **all** params is zero,
+    /// biases counted in but never pruned. Returns the number of params that live.
+    ///
+    /// # Errors
+    /// [`ModelError::Sparsity`] if the weights cannot carry it.
+    pub fn prune(&mut self, sparsity: f32) -> Result<usize, ModelError> {
+        let weights: usize = self.tensors().filter(|t| t.is_weight).map(|t| t.values.len()).sum();
+        let of_weights = (f64::from(sparsity) * self.size() as f64 / weights as f64).min(1.0) as f32;
+        let mut at = 0;
+        let mut scratch = Vec::new();
+        for (index, &(_, rows, cols)) in self.tensors.iter().enumerate() {
+            let size = rows * cols;
+            if index % 2 == 0 {
+                scratch.resize(size, 0u32);
+                let mut bits = vec![0; bitmap_bytes(size)];
+                let mut mask = BitmapMut::new(&mut bits, size).map_err(|_| CheckpointError::Padding { tensor: index as u8 })?;
+                magnitude_mask(&self.params[at..at + size], of_weights, &mut scratch, &mut mask)?;
+                for (i, live) in mask.as_bitmap().iter().enumerate() {
+                    self.live[at + i] = live;
+                    if !live {
+                        self.params[at + i] = 0.0;
+                    }
+                }
+            }
+            at += size;
+        }
+        Ok(self.live())
+    }
+
+    /// The plan's view of the model: how many weights of each layer live, and which loops run for that density.
+    ///
+    /// # Errors
+    /// Never in fact: the layers fitted together before.
+    pub fn spec(&self, crossover: f32) -> Result<ModelSpec, PlanError> {
+        let live: Vec<usize> =
+            self.tensors().filter(|t| t.is_weight).map(|t| t.live.iter().filter(|l| **l).count()).collect();
+        with_storage(&self.architecture, |index, size| {
+            let live = live[index];
+            let dense = live as f64 > f64::from(crossover) * size as f64;
+            Storage { live: live as u32, path: if dense { Path::Dense } else { Path::Sparse } }
+        })
+    }
+
+    /// Per tensor, values and mask bits, as a checkpoint carries them.
+    pub(crate) fn parts(&self) -> Vec<(&[f32], Vec<u8>)> {
+        self.tensors().map(|t| (t.values, bitmap(t.live))).collect()
+    }
+}
+
+fn bitmap(live: &[bool]) -> Vec<u8> {
+    live.chunks(8).map(|c| c.iter().enumerate().fold(0, |byte, (i, &l)| byte | u8::from(l) << i)).collect()
+}
+
+/// The same layers with another storage: `of(index of the weight, entries)`.
+fn with_storage(model: &ModelSpec, of: impl Fn(usize, usize) -> Storage) -> Result<ModelSpec, PlanError> {
+    let all = |_: usize, size: usize| Storage { live: size as u32, path: Path::Dense };
+    let dense = apply(model, &vec![0; model.layers.len()], |_, _| Storage { live: 1, path: Path::Dense });
+    let graph = Graph::new(&dense)?;
+    let mut sizes = vec![0; model.layers.len()];
+    for (size, node) in sizes.iter_mut().zip(&graph.nodes) {
+        if let (Some(weight), Op::Dense | Op::Conv(_)) = (node.weight, node.op) {
+            *size = graph.tensors[usize::from(weight)].size();
+        }
+    }
+    let _ = all;
+    Ok(apply(model, &sizes, of))
+}
+
+fn apply(model: &ModelSpec, sizes: &[usize], of: impl Fn(usize, usize) -> Storage) -> ModelSpec {
+    let mut model = model.clone();
+    let mut index = 0;
+    for (layer, &size) in model.layers.iter_mut().zip(sizes) {
+        if let LayerSpec::Dense { weights, .. } | LayerSpec::Conv2d { weights, .. } = layer {
+            *weights = of(index, size);
+            index += 1;
+        }
+    }
+    model
+}

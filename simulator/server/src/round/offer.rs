@@ -1,0 +1,255 @@
+//! What a round offers, the same for all of its devices, and the answers to their requests.
+
+use super::collector::Collector;
+use super::{GlobalModel, Settings};
+use siskin::checkin::{
+    CheckpointError, Plan, PlanError, Reason, Rejection, RetryWindow, checkpoint_len, write_checkpoint,
+};
+use siskin::model::{Graph, Parameters};
+use siskin::wire::{Capabilities, FRAME_OVERHEAD, Frame, MAX_MESSAGE, Request, Response, WireError};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// A plan that does not fit a frame goes to nobody.
+const MAX_PLAN: usize = 1024;
+
+/// Why a round cannot be offered.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum OfferError {
+    /// The settings make no valid plan.
+    #[error("{0}")]
+    Plan(#[from] PlanError),
+    /// The plan is too long.
+    #[error("the plan does not fit its frame: {0}")]
+    Wire(#[from] WireError),
+    /// The model does not fit the plan.
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
+}
+
+/// Plan and checkpoint of one round.
+#[derive(Debug)]
+pub struct Offer {
+    /// The plan.
+    pub plan: Plan,
+    /// The plan as it travels.
+    pub plan_bytes: Vec<u8>,
+    /// Its fingerprint.
+    pub fingerprint: u32,
+    /// The shapes.
+    pub graph: Graph,
+    /// The checkpoint as it travels.
+    pub checkpoint: Vec<u8>,
+    row_ptrs: Vec<u32>,
+    columns: Vec<u16>,
+    /// Frames of the checkpoint for devices with this longest frame: made once, sent to all of them.
+    frames: (usize, Vec<Vec<u8>>),
+    deadline_ms: u32,
+}
+
+impl Offer {
+    /// Makes the plan of `round` for the model as it is.
+    ///
+    /// # Errors
+    /// [`OfferError`] if the settings make no valid plan.
+    pub fn new(settings: &Settings, model: &GlobalModel, round: u32, max_frame: usize) -> Result<Self, OfferError> {
+        let plan = Plan {
+            population: settings.population.clone(),
+            round,
+            model: model.spec(settings.pruning.crossover)?,
+            training: settings.training,
+            privacy: settings.privacy,
+            quantization: settings.quantization,
+            upload: settings.upload,
+        };
+        plan.validate()?;
+        let graph = Graph::new(&plan.model)?;
+        let mut plan_bytes = vec![0; MAX_PLAN];
+        let length = plan.encode(&mut plan_bytes)?;
+        plan_bytes.truncate(length);
+        let parts = model.parts();
+        let mut checkpoint = vec![0; checkpoint_len(&graph)];
+        write_checkpoint(&graph, round, parts.iter().map(|(v, m)| (*v, &m[..])), &mut checkpoint)?;
+        let (mut row_ptrs, mut columns) = (Vec::new(), Vec::new());
+        for (tensor, view) in graph.tensors.iter().zip(model.tensors()).filter(|(t, _)| t.has_pattern()) {
+            let first = columns.len();
+            row_ptrs.push(0);
+            for row in view.live.chunks(tensor.cols as usize) {
+                columns.extend(row.iter().enumerate().filter(|(_, l)| **l).map(|(c, _)| c as u16));
+                row_ptrs.push((columns.len() - first) as u32);
+            }
+        }
+        let fingerprint = Plan::fingerprint(&plan_bytes);
+        let frames = (max_frame, frames(round, &checkpoint, max_frame));
+        let deadline_ms = settings.deadline_ms;
+        Ok(Self { plan, plan_bytes, fingerprint, graph, checkpoint, row_ptrs, columns, frames, deadline_ms })
+    }
+
+    /// The patterns of the round; without values.
+    pub fn patterns(&self) -> Parameters<'_> {
+        Parameters { row_ptrs: &self.row_ptrs, columns: &self.columns, values: &[] }
+    }
+}
+
+fn payload(max_frame: usize) -> usize {
+    max_frame - FRAME_OVERHEAD - MAX_MESSAGE
+}
+
+fn piece(round: u32, checkpoint: &[u8], offset: usize, max_frame: usize, out: &mut Vec<u8>) {
+    let end = (offset + payload(max_frame)).min(checkpoint.len());
+    encode(&Response::Piece { round, offset: offset as u32 }, &checkpoint[offset..end], out);
+}
+
+fn encode(response: &Response, payload: &[u8], out: &mut Vec<u8>) {
+    out.resize(FRAME_OVERHEAD + MAX_MESSAGE + payload.len(), 0);
+    let length = response.encode(payload, out).unwrap_or(0);
+    out.truncate(length);
+}
+
+fn frames(round: u32, checkpoint: &[u8], max_frame: usize) -> Vec<Vec<u8>> {
+    (0..checkpoint.len())
+        .step_by(payload(max_frame))
+        .map(|offset| {
+            let mut out = Vec::new();
+            piece(round, checkpoint, offset, max_frame, &mut out);
+            out
+        })
+        .collect()
+}
+
+/// What a request was about; for the bytes that a report shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestKind {
+    /// Check-in; the answer carries the plan.
+    CheckIn,
+    /// Part of the checkpoint.
+    Fetch,
+    /// Part of a report.
+    Upload,
+    /// A task given back.
+    Abandon,
+}
+
+/// Bytes of one request and its answer, frames and all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exchange {
+    /// What it was about.
+    pub kind: RequestKind,
+    /// Bytes from the device.
+    pub up: usize,
+    /// Bytes to the device.
+    pub down: usize,
+    /// Bytes of report in the request.
+    pub report: usize,
+}
+
+/// The answer to a frame.
+#[derive(Debug)]
+pub enum Answer<'a> {
+    /// Send these bytes.
+    Send(&'a [u8], Exchange),
+    /// The request wants no answer.
+    Nothing(Exchange),
+    /// Not a request; say nothing.
+    Ignored,
+}
+
+/// A round that is open. All its methods take `&self`: many devices may be served at once.
+#[derive(Debug)]
+pub struct Round {
+    /// Plan and checkpoint.
+    pub offer: Offer,
+    assigned: Mutex<HashMap<u64, u64>>,
+    collector: Mutex<Collector>,
+}
+
+impl Round {
+    pub(crate) fn new(offer: Offer, collector: Collector) -> Self {
+        Self { offer, assigned: Mutex::default(), collector: Mutex::new(collector) }
+    }
+
+    pub(crate) fn into_parts(self) -> (Offer, Collector) {
+        (self.offer, self.collector.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Answers one frame of a device at `now_ms` after the round opened. `out` is scratch for answers that are not the
+    /// same for everybody.
+    pub fn handle<'a>(&'a self, now_ms: u64, frame: &[u8], out: &'a mut Vec<u8>) -> Answer<'a> {
+        let Frame::Whole { body, version, length } = Frame::parse(frame, frame.len()) else { return Answer::Ignored };
+        let Ok((request, payload)) = Request::decode(body, version) else { return Answer::Ignored };
+        let exchange = |kind, report| Exchange { kind, up: length, down: 0, report };
+        match request {
+            Request::CheckIn { capabilities, population, session, max_frame, .. } => {
+                let rejected = |reason| {
+                    Response::Rejected(Rejection { reason, retry: RetryWindow::PERMANENT })
+                };
+                let largest = self.offer.plan_bytes.len() + FRAME_OVERHEAD + MAX_MESSAGE;
+                if population != self.offer.plan.population.as_str() {
+                    encode(&rejected(Reason::UnknownPopulation), &[], out);
+                } else if !capabilities.has(Capabilities::ALL) || (max_frame as usize) < largest {
+                    encode(&rejected(Reason::Unsupported), &[], out);
+                } else {
+                    let checkpoint = self.offer.checkpoint.len() as u32;
+                    let response =
+                        Response::Task { task: self.assign(session), checkpoint, deadline_ms: self.offer.deadline_ms };
+                    encode(&response, &self.offer.plan_bytes, out);
+                }
+                answer(out, exchange(RequestKind::CheckIn, 0))
+            }
+            Request::Fetch { task, offset, max_frame } => {
+                let exchange = exchange(RequestKind::Fetch, 0);
+                let (at, limit) = (offset as usize, max_frame as usize);
+                if !self.is_assigned(task) || at >= self.offer.checkpoint.len() || limit < 2 * (FRAME_OVERHEAD + MAX_MESSAGE) {
+                    encode(&Response::Gone { task, retry: RetryWindow::TRANSIENT }, &[], out);
+                    return answer(out, exchange);
+                }
+                let (cached, frames) = &self.offer.frames;
+                if limit == *cached && at % payload_of(*cached) == 0 {
+                    return answer(&frames[at / payload_of(*cached)], exchange);
+                }
+                piece(self.offer.plan.round, &self.offer.checkpoint, at, limit, out);
+                answer(out, exchange)
+            }
+            Request::Upload { task, total, offset } => {
+                if self.is_assigned(task) {
+                    let mut collector = self.collector.lock().unwrap_or_else(PoisonError::into_inner);
+                    let (upto, status) = collector.upload(&self.offer, now_ms, task, total, offset, payload);
+                    encode(&Response::Received { task, upto, status }, &[], out);
+                } else {
+                    encode(&Response::Gone { task, retry: RetryWindow::TRANSIENT }, &[], out);
+                }
+                answer(out, exchange(RequestKind::Upload, payload.len()))
+            }
+            Request::Abandon { task, cause } => {
+                if self.is_assigned(task) {
+                    self.collector.lock().unwrap_or_else(PoisonError::into_inner).abandon(task, cause);
+                }
+                Answer::Nothing(exchange(RequestKind::Abandon, 0))
+            }
+        }
+    }
+
+    /// The same session always gets the same task.
+    fn assign(&self, session: u64) -> u64 {
+        // splitmix64's finaliser: an opaque number, different in every round.
+        let mut z = session ^ (u64::from(self.offer.plan.round) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let task = z ^ (z >> 31);
+        self.assigned.lock().unwrap_or_else(PoisonError::into_inner).insert(task, session);
+        task
+    }
+
+    fn is_assigned(&self, task: u64) -> bool {
+        self.assigned.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&task)
+    }
+}
+
+fn payload_of(max_frame: usize) -> usize {
+    payload(max_frame)
+}
+
+fn answer(bytes: &[u8], mut exchange: Exchange) -> Answer<'_> {
+    exchange.down = bytes.len();
+    Answer::Send(bytes, exchange)
+}

@@ -1,0 +1,257 @@
+//! The server of one population: opens rounds, closes them, and knows what they cost in privacy.
+
+use super::collector::{Collector, CollectorError};
+use super::{Close, Counts, GlobalModel, ModelError, Offer, OfferError, Round, Selection, Settings, SettingsError};
+use crate::aggregate::{Closed as ClosedSum, Denominator, MeanError, scatter};
+use crate::optim::{OptimError, ServerOptimizer};
+use crate::privacy::NoiseError;
+use rand_core::CryptoRng;
+use siskin::checkin::NoiseSource;
+use siskin::model::sparsity::{Bitmap, Schedule, ScheduleError};
+use siskin_accounting::{Adjacency, Enforcement, Event, Guarantee, Ledger};
+use std::num::NonZeroU64;
+
+/// Why a server cannot go on.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// A setting.
+    #[error("{0}")]
+    Settings(#[from] SettingsError),
+    /// The model.
+    #[error("{0}")]
+    Model(#[from] ModelError),
+    /// Plan or checkpoint.
+    #[error("{0}")]
+    Offer(#[from] OfferError),
+    /// Clip norm, step or noise.
+    #[error("{0}")]
+    Collector(#[from] CollectorError),
+    /// The noise of the sum.
+    #[error("{0}")]
+    Noise(#[from] NoiseError),
+    /// The mean.
+    #[error("{0}")]
+    Mean(#[from] MeanError),
+    /// The step.
+    #[error("round {round}: {source}; try a smaller learning rate or a smaller clip norm")]
+    Optim {
+        /// The round.
+        round: u32,
+        /// What went wrong.
+        source: OptimError,
+    },
+    /// The pruning schedule.
+    #[error("{0}")]
+    Schedule(#[from] ScheduleError),
+    /// The accountant.
+    #[error("{0}")]
+    Accounting(#[from] siskin_accounting::Error),
+}
+
+/// What a round came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Closed {
+    /// What became of the devices.
+    pub counts: Counts,
+    /// Reports whose norm the server had to clip again.
+    pub reclipped: u64,
+    /// False if too few reports came and the model stayed as it was.
+    pub stepped: bool,
+    /// Reports that the round needed at the least.
+    pub needed: u64,
+    /// L2 norm of the mean delta.
+    pub update_norm: Option<f64>,
+    /// When the round closed, ms after it opened.
+    pub closed_ms: u64,
+    /// Privacy so far.
+    pub guarantee: Guarantee,
+}
+
+/// The server of one population.
+pub struct Server {
+    settings: Settings,
+    population: usize,
+    model: GlobalModel,
+    optimizer: Box<dyn ServerOptimizer + Send + Sync>,
+    schedule: Schedule,
+    ledger: Ledger,
+    round: u32,
+    max_frame: usize,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("round", &self.round).field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// A server over `population` devices. `rounds` bounds the participations of one device where nothing else does.
+    /// The model is masked for its first round.
+    ///
+    /// # Errors
+    /// [`ServerError`] names the setting.
+    pub fn new(
+        settings: Settings,
+        population: usize,
+        rounds: u32,
+        mut model: GlobalModel,
+        max_frame: usize,
+    ) -> Result<Self, ServerError> {
+        settings.check(population)?;
+        let p = &settings.pruning;
+        let schedule = if p.end > p.start {
+            Schedule::polynomial(p.sparsity, p.every, p.start, p.end, 3)?
+        } else {
+            Schedule::never(p.sparsity)?
+        };
+        if p.end <= p.start {
+            model.prune(p.sparsity)?;
+        }
+        let mut optimizer =
+            settings.optimizer.build(model.size()).map_err(|source| ServerError::Optim { round: 0, source })?;
+        set_mask(&mut *optimizer, &model).map_err(|source| ServerError::Optim { round: 0, source })?;
+        let ledger = if Self::sampling_is_enforced(&settings) {
+            Ledger::poisson(Adjacency::AddOrRemove, Enforcement::Enforced)?
+        } else {
+            // Nothing is assumed of who comes when: at worst one device is in every round.
+            Ledger::unsampled(Adjacency::ZeroOut, u64::from(rounds.max(1)))?
+        };
+        let server = Self { settings, population, model, optimizer, schedule, ledger, round: 0, max_frame };
+        server.open()?;
+        Ok(server)
+    }
+
+    /// Amplification by sampling is claimed only where the server itself flips an independent coin for each device, no
+    /// report's fate depends on another's, and nobody but the server learns who took part: with the server's noise.
+    fn sampling_is_enforced(settings: &Settings) -> bool {
+        settings.selection == Selection::Poisson
+            && settings.close == Close::Deadline
+            && settings.privacy.source == NoiseSource::Server
+    }
+
+    /// Number of the next round.
+    pub fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// The model as it is.
+    pub fn model(&self) -> &GlobalModel {
+        &self.model
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Privacy so far.
+    ///
+    /// # Errors
+    /// [`ServerError::Accounting`] for a `dp_delta` outside (0, 1).
+    pub fn guarantee(&self) -> Result<Guarantee, ServerError> {
+        Ok(self.ledger.guarantee(self.settings.dp_delta)?)
+    }
+
+    /// Opens the next round.
+    ///
+    /// # Errors
+    /// [`ServerError`] if the settings make no valid plan.
+    pub fn open(&self) -> Result<Round, ServerError> {
+        let offer = Offer::new(&self.settings, &self.model, self.round, self.max_frame)?;
+        let collector = Collector::new(&self.settings, &offer)?;
+        Ok(Round::new(offer, collector))
+    }
+
+    /// Closes a round: sum, noise, mean, step, mask, account. `rng` gives the server's noise.
+    ///
+    /// # Errors
+    /// [`ServerError`]; the model is then as it was.
+    pub fn close(&mut self, round: Round, rng: &mut impl CryptoRng) -> Result<Closed, ServerError> {
+        let (_, collector) = round.into_parts();
+        let collected = collector.finish();
+        let counts = collected.counts;
+        let needed = self.needed();
+        let stepped = counts.accepted >= needed;
+        let reclipped = collected.sum.clipped();
+        let mut update_norm = None;
+        if stepped {
+            let fixed = self.denominator(collected.sum.plan().max_weight.get());
+            let mean = match collected.sum.close() {
+                ClosedSum::Plain(sum) => sum.mean(fixed.map_or(Denominator::Realised, Denominator::Fixed))?,
+                ClosedSum::Promised(sum) => sum.noise(rng)?.mean(fixed.unwrap_or(NonZeroU64::MIN)),
+            };
+            update_norm = Some(libm::sqrt(mean.iter().map(|v| f64::from(*v) * f64::from(*v)).sum()));
+            self.step(&mean)?;
+        }
+        // A round that was given up released nothing, but its number has been used.
+        if stepped {
+            self.ledger.observe(self.event())?;
+        }
+        self.round += 1;
+        self.prune()?;
+        let closed_ms = match self.settings.close {
+            Close::Goal if counts.accepted >= u64::from(self.settings.cohort) => collected.closed_ms,
+            _ => u64::from(self.settings.deadline_ms),
+        };
+        let guarantee = self.guarantee()?;
+        Ok(Closed { counts, reclipped, stepped, needed, update_norm, closed_ms, guarantee })
+    }
+
+    /// Reports that a round needs: where devices carry the noise, all the shares of it.
+    fn needed(&self) -> u64 {
+        let fraction = (self.settings.min_fraction * f64::from(self.settings.cohort)).ceil() as u64;
+        match self.settings.privacy.source {
+            NoiseSource::Device { shares } if self.settings.privacy.noise_multiplier > 0.0 => {
+                fraction.max(u64::from(shares)).max(1)
+            }
+            _ => fraction.max(1),
+        }
+    }
+
+    /// With noise, a number that is fixed before the round; else what arrived.
+    fn denominator(&self, max_weight: u32) -> Option<NonZeroU64> {
+        if self.settings.privacy.noise_multiplier > 0.0 {
+            NonZeroU64::new(u64::from(self.settings.cohort) * u64::from(max_weight))
+        } else {
+            None
+        }
+    }
+
+    fn event(&self) -> Event {
+        let noise_multiplier = f64::from(self.settings.privacy.noise_multiplier);
+        if Self::sampling_is_enforced(&self.settings) {
+            Event::PoissonGaussian { noise_multiplier, rate: self.settings.rate(self.population) }
+        } else {
+            Event::Gaussian { noise_multiplier }
+        }
+    }
+
+    fn step(&mut self, mean: &[f32]) -> Result<(), ServerError> {
+        let bits = self.model.mask();
+        let optim = |source| ServerError::Optim { round: self.round, source };
+        let length = OptimError::Length { what: "mean delta", expected: self.model.live(), got: mean.len() };
+        let mask = Bitmap::new(&bits, self.model.size()).map_err(|_| optim(length))?;
+        let dense = scatter(mean, mask).ok_or_else(|| optim(length))?;
+        let round = self.round;
+        self.optimizer.step(self.model.params_mut(), &dense).map_err(|source| ServerError::Optim { round, source })
+    }
+
+    fn prune(&mut self) -> Result<(), ServerError> {
+        if self.schedule.is_update(self.round) {
+            self.model.prune(self.schedule.sparsity(self.round))?;
+            let round = self.round;
+            set_mask(&mut *self.optimizer, &self.model).map_err(|source| ServerError::Optim { round, source })?;
+        }
+        Ok(())
+    }
+}
+
+fn set_mask(optimizer: &mut dyn ServerOptimizer, model: &GlobalModel) -> Result<(), OptimError> {
+    let bits = model.mask();
+    match Bitmap::new(&bits, model.size()) {
+        Ok(mask) => optimizer.set_mask(mask),
+        Err(_) => Err(OptimError::Length { what: "mask", expected: model.size(), got: 8 * bits.len() }),
+    }
+}

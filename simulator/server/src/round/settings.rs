@@ -1,0 +1,147 @@
+//! What the operator of a population decides.
+
+use crate::optim::{FedAdam, FedAdamConfig, FedAvg, FedAvgConfig, OptimError, ServerOptimizer};
+use serde::{Deserialize, Serialize};
+use siskin::checkin::{Population, Privacy, Quantization, Training, Upload};
+
+/// Everything of a population but its model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The learning problem.
+    pub population: Population,
+    /// Reports that a round is meant to have.
+    pub cohort: u32,
+    /// Devices picked are `over_selection * cohort`, because some drop out; at least 1. 1.3 is usual (Bonawitz et al.
+    /// 2019, section 9).
+    pub over_selection: f64,
+    /// A round with fewer than `min_fraction * cohort` reports is given up.
+    pub min_fraction: f64,
+    /// A report later than this is late, virtual milliseconds after the round opened.
+    pub deadline_ms: u32,
+    /// How the cohort is picked.
+    pub selection: Selection,
+    /// When a round stops taking reports.
+    pub close: Close,
+    /// Local training.
+    pub training: Training,
+    /// Bound and noise.
+    pub privacy: Privacy,
+    /// The grid.
+    pub quantization: Quantization,
+    /// Weight and size of reports.
+    pub upload: Upload,
+    /// The step of the server.
+    pub optimizer: Optimizer,
+    /// The mask.
+    pub pruning: Pruning,
+    /// `dp_delta` at which epsilon is stated.
+    pub dp_delta: f64,
+}
+
+/// How a cohort is picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selection {
+    /// Every device independently, with probability `over_selection * cohort / population`: what amplification by
+    /// sampling needs.
+    Poisson,
+    /// Exactly `over_selection * cohort` devices without replacement.
+    Fixed,
+}
+
+/// When a round stops taking reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Close {
+    /// At the deadline: whether one device's report counts does not depend on the others'.
+    Deadline,
+    /// As soon as `cohort` reports are in, or at the deadline.
+    Goal,
+}
+
+/// The server optimizer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Optimizer {
+    /// FedAvg, with momentum FedAvgM.
+    FedAvg(FedAvgConfig),
+    /// FedAdam.
+    FedAdam(FedAdamConfig),
+}
+
+impl Optimizer {
+    /// Makes it for `len` params.
+    ///
+    /// # Errors
+    /// [`OptimError`] names the setting.
+    pub fn build(&self, len: usize) -> Result<Box<dyn ServerOptimizer + Send + Sync>, OptimError> {
+        Ok(match *self {
+            Self::FedAvg(config) => Box::new(FedAvg::new(len, config)?),
+            Self::FedAdam(config) => Box::new(FedAdam::new(len, config)?),
+        })
+    }
+}
+
+/// How the mask comes about: by magnitude, first at the start, then while `start..=end`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Pruning {
+    /// Fraction of **all** params that is zero in the end. Biases are never pruned, so the weights carry it.
+    pub sparsity: f32,
+    /// First round of the polynomial schedule.
+    pub start: u32,
+    /// Its end; equal to `start` prunes at once, before the first round.
+    pub end: u32,
+    /// A new mask every so many rounds.
+    pub every: u32,
+    /// Weights denser than this run through the dense loops.
+    pub crossover: f32,
+}
+
+/// A setting that makes no sense.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("{name} is {got}, it must be {range}")]
+pub struct SettingsError {
+    /// Which.
+    pub name: &'static str,
+    /// What was asked for.
+    pub got: f64,
+    /// What is possible.
+    pub range: String,
+}
+
+impl Settings {
+    /// Checks every number against its range and against the size of the population.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names the setting and its range.
+    pub fn check(&self, population: usize) -> Result<(), SettingsError> {
+        let within = |name, got: f64, min: f64, max: f64| {
+            let range = format!("in [{min}, {max}]");
+            if got >= min && got <= max { Ok(()) } else { Err(SettingsError { name, got, range }) }
+        };
+        if population == 0 {
+            let range = "at least 1: the data set has no users".to_owned();
+            return Err(SettingsError { name: "the number of devices", got: 0.0, range });
+        }
+        let cohort = f64::from(self.cohort);
+        if cohort < 1.0 || self.cohort as usize > population {
+            let range = format!("from 1 to the {population} devices of the population");
+            return Err(SettingsError { name: "cohort", got: cohort, range });
+        }
+        within("over-selection", self.over_selection, 1.0, 100.0)?;
+        within("min-fraction", self.min_fraction, 0.0, 1.0)?;
+        within("deadline", f64::from(self.deadline_ms) / 1e3, 0.001, 1e6)?;
+        within("sparsity", f64::from(self.pruning.sparsity), 0.0, 0.999)?;
+        within("pruning crossover", f64::from(self.pruning.crossover), 0.0, 1.0)?;
+        within("pruning interval", f64::from(self.pruning.every), 1.0, 1e9)?;
+        within("end of pruning", f64::from(self.pruning.end), f64::from(self.pruning.start), 1e9)?;
+        within("dp-delta", self.dp_delta, 1e-300, 0.999)?;
+        within("noise multiplier", f64::from(self.privacy.noise_multiplier), 0.0, 1e6)?;
+        within("clip norm", f64::from(self.privacy.clip_norm), 1e-12, 1e12)?;
+        Ok(())
+    }
+
+    /// Probability with which [`Selection::Poisson`] picks a device.
+    pub fn rate(&self, population: usize) -> f64 {
+        (self.over_selection * f64::from(self.cohort) / population as f64).min(1.0)
+    }
+}
