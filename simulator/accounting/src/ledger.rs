@@ -37,6 +37,8 @@ pub struct Ledger {
     record: Record,
     /// Sum of the counts in `record`; saturates.
     rounds: u64,
+    /// Noise multipliers and rates in `record`; none before the first round.
+    ranges: Option<(Range, Range)>,
     /// Always that of `record`.
     total: Total,
 }
@@ -87,6 +89,7 @@ impl Ledger {
         Ok(Self {
             record: Record { adjacency, claim: Claim::Poisson(enforcement), events: Vec::new() },
             rounds: 0,
+            ranges: None,
             total,
         })
     }
@@ -104,7 +107,7 @@ impl Ledger {
         }
         let claim = Claim::MaxParticipations(max_participations);
         let record = Record { adjacency, claim, events: Vec::new() };
-        Ok(Self { record, rounds: 0, total: Total::Gaussian { mu_squared: 0.0 } })
+        Ok(Self { record, rounds: 0, ranges: None, total: Total::Gaussian { mu_squared: 0.0 } })
     }
 
     /// Adds one round.
@@ -142,6 +145,9 @@ impl Ledger {
             sum.compose(&kept[index].1, rounds);
         }
         self.rounds = self.rounds.saturating_add(rounds);
+        let (z, rate) = (round.noise_multiplier(), round.rate());
+        let (noise_multipliers, rates) = self.ranges.unwrap_or((Range::one(z), Range::one(rate)));
+        self.ranges = Some((noise_multipliers.with(z), rates.with(rate)));
         match self.record.events.iter_mut().find(|(event, _)| *event == round) {
             Some((_, count)) => *count = count.saturating_add(rounds),
             None => self.record.events.push((round, rounds)),
@@ -173,15 +179,10 @@ impl Ledger {
                 (analytic::epsilon(mu_squared.sqrt(), dp_delta)?, Accountant::AnalyticGaussian)
             }
         };
-        let range = |value: fn(Event) -> f64| {
-            let mut values = self.record.events.iter().map(|&(event, _)| value(event));
-            values.next().map(|first| values.fold(Range::one(first), Range::with))
+        let (mechanism, rate) = match self.ranges {
+            Some((noise_multiplier, rate)) => (Mechanism::Gaussian { noise_multiplier, rounds: self.rounds }, rate),
+            None => (Mechanism::Nothing, Range::one(0.0)),
         };
-        let mechanism = match range(Event::noise_multiplier) {
-            Some(noise_multiplier) => Mechanism::Gaussian { noise_multiplier, rounds: self.rounds },
-            None => Mechanism::Nothing,
-        };
-        let rate = range(Event::rate).unwrap_or(Range::one(0.0));
         let sampling = match self.record.claim {
             Claim::Poisson(Enforcement::Enforced) => SamplingAssumption::PoissonEnforced { rate },
             Claim::Poisson(Enforcement::Assumed) => SamplingAssumption::PoissonAssumed { rate },

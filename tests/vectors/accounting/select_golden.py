@@ -8,7 +8,7 @@ import sys
 MECHANISMS = {"gaussian", "poisson_gaussian", "poisson_gaussian_inverse", "gaussian_analytic",
               "gaussian_analytic_inverse", "zcdp", "tree_aggregation", "tree_aggregation_no_restart", "composed"}
 FIELDS = {"id", "mechanism", "sigma", "sampling_prob", "steps", "delta", "adjacency", "eps_ref", "eps_rdp", "rdp_order",
-          "eps_exact", "sigma_exact", "epsilon", "target_epsilon", "rho", "eps_pld_if_gaussian", "noise_multiplier",
+          "eps_exact", "sigma_exact", "epsilon", "delta_pld", "delta_ref_tilted", "target_epsilon", "rho", "eps_pld_if_gaussian", "noise_multiplier",
           "steps_per_tree", "trees", "depth", "sens2_lower", "eps_rdp_recomputed_sens2_79",
           "eps_exact_gaussian_sens2_79", "description", "source"}
 
