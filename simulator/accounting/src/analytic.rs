@@ -110,8 +110,10 @@ fn check_mu(got: f64) -> Result<(), Error> {
 
 /// The a where [`delta_at`] is `dp_delta`, from above; for a finite mu > 0 with dp_delta below that at a = -mu/2.
 fn least_a(mu: f64, dp_delta: f64) -> f64 {
-    // Phi(-a) <= exp(-a^2/2) / 2 for a >= 0, so that dp_delta is met at this a whatever mu is.
-    let mut a = (-2.0 * libm::log(dp_delta)).sqrt();
+    // For a >= 0, dp_delta is below exp(-a^2/2) (a normal tail) and below exp(-a^2/2) mu / sqrt(2 pi) (the slope of erfcx
+    // is steepest at 0), so that it is met at this a.
+    let below = libm::log(dp_delta).max(libm::log(dp_delta) - libm::log(mu / (2.0 * PI).sqrt()));
+    let mut a = (-2.0 * below).max(0.0).sqrt();
     // Newton on log(dp_delta), which is concave in a (it is the convolution of two log-concave functions,
     // exp(-u) over u >= 0 and a normal tail): each step stays on the side where dp_delta is met.
     for _ in 0..64 {
@@ -137,8 +139,9 @@ fn delta_at(a: f64, mu: f64) -> f64 {
     let (x, y) = (a / SQRT_2, (a + mu) / SQRT_2);
     let scale = libm::exp(-0.5 * a * a);
     if mu < 0.5 {
-        // The two erfcx are close: integrate the derivative between them instead of subtracting.
-        scale / PI.sqrt() * integrate(x, y, erfcx_slope)
+        // The two erfcx are close: integrate the derivative between them instead of subtracting. The half width is not
+        // (y - x) / 2, which would lose a small mu.
+        scale / PI.sqrt() * integrate((a + 0.5 * mu) / SQRT_2, 0.5 * mu / SQRT_2, erfcx_slope)
     } else if a >= 0.0 {
         0.5 * scale * (erfcx(x) - erfcx(y))
     } else {
@@ -147,14 +150,13 @@ fn delta_at(a: f64, mu: f64) -> f64 {
 }
 
 /// Gauss-Legendre with 8 nodes: for `erfcx_slope` over a width of 0.36 or less the error is below 1e-16 relative.
-fn integrate(from: f64, to: f64, f: impl Fn(f64) -> f64) -> f64 {
+fn integrate(middle: f64, half: f64, f: impl Fn(f64) -> f64) -> f64 {
     const NODES: [(f64, f64); 4] = [
         (0.1834346424956498, 0.362683783378362),
         (0.525532409916329, 0.31370664587788727),
         (0.7966664774136267, 0.22238103445337448),
         (0.9602898564975363, 0.10122853629037626),
     ];
-    let (middle, half) = (0.5 * (from + to), 0.5 * (to - from));
     let sum: f64 = NODES.iter().map(|&(node, w)| w * (f(middle - half * node) + f(middle + half * node))).sum();
     half * sum
 }
@@ -168,5 +170,55 @@ pub(crate) fn bisect(mut fails: f64, mut holds: f64, test: impl Fn(f64) -> bool)
             return holds;
         }
         if test(middle) { holds = middle } else { fails = middle }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tiny_mu_gives_its_derivative() {
+        // phi(a) - a Phi(-a), mpmath at 30 digits: dp_delta / mu as mu goes to 0, at epsilon = a mu.
+        for (a, derivative) in [(0.0, 0.3989422804014327), (3.0, 0.0003821543170477236), (8.0, 7.550262411946499e-17)] {
+            for mu in [1e-9, 1e-14, 1e-200] {
+                let got = dp_delta(mu, a * mu).unwrap();
+                let tolerance = 1e-13 + 5.0 * mu;
+                assert!((got / (derivative * mu) - 1.0).abs() < tolerance, "mu {mu}, a {a}: {got}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_noise_and_no_participation_are_the_ends() {
+        let (infinite, zero) = (mu(Adjacency::ZeroOut, 0.0, 1).unwrap(), mu(Adjacency::ReplaceOne, 0.0, 0).unwrap());
+        assert_eq!((epsilon(infinite, 0.5).unwrap(), dp_delta(infinite, 1e300).unwrap()), (f64::INFINITY, 1.0));
+        assert_eq!((epsilon(zero, 1e-300).unwrap(), dp_delta(zero, 0.0).unwrap()), (0.0, 0.0));
+    }
+
+    #[test]
+    fn searches_end_at_extreme_targets() {
+        for target in [0.0, 1e-300, 1.0, 1e6, 1e300] {
+            for delta in [5e-324, 1e-300, 1e-15, 0.5, 0.999] {
+                let mu = mu_for(target, delta).unwrap();
+                assert!(mu > 0.0 && mu.is_finite(), "epsilon {target}, dp_delta {delta}: mu {mu}");
+                let back = epsilon(mu, delta).unwrap();
+                // Among subnormal numbers there are no digits left to compare.
+                let close = back <= target * (1.0 + 1e-9) + 1e-14 * mu;
+                assert!(close || delta < f64::MIN_POSITIVE, "{target:e}, {delta:e}: mu {mu:e}, epsilon {back:e}");
+            }
+        }
+    }
+
+    #[test]
+    fn bad_numbers_are_refused() {
+        assert!(matches!(epsilon(f64::NAN, 0.5), Err(Error::Mu { got }) if got.is_nan()));
+        assert_eq!(dp_delta(-1.0, 0.5), Err(Error::Mu { got: -1.0 }));
+        assert_eq!(dp_delta(1.0, -0.5), Err(Error::Epsilon { got: -0.5 }));
+        assert_eq!(epsilon(1.0, 0.0), Err(Error::DpDelta { got: 0.0 }));
+        assert_eq!(mu_for(f64::INFINITY, 0.1), Err(Error::Epsilon { got: f64::INFINITY }));
+        assert_eq!(mu(Adjacency::ZeroOut, -2.0, 1), Err(Error::NoiseMultiplier { got: -2.0 }));
+        let none = noise_multiplier(Adjacency::ZeroOut, 1.0, 0.1, 0);
+        assert_eq!(none, Err(Error::MaxParticipations { got: 0 }));
     }
 }

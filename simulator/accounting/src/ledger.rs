@@ -10,8 +10,11 @@ use crate::{
 /// A streaming account: [`observe`](Self::observe) each round, ask for the [`guarantee`](Self::guarantee) at any time.
 ///
 /// A ledger with no rounds is valid: nothing was released, epsilon is 0, and the guarantee says so. A new kind of event
-/// costs up to a few milliseconds in `observe`, a repeated one under a microsecond; a query costs some microseconds
+/// costs about a millisecond in `observe`, a repeated one under a microsecond; a query costs some ten microseconds
 /// whatever the number of rounds.
+///
+/// Noise and rates may depend on earlier results only in a run that stops at a budget fixed beforehand (Feldman & Zrnic
+/// 2021, "Individual Privacy Accounting via a Renyi Filter"); otherwise fix them in advance.
 ///
 /// Serialises with serde as its assumptions and the list of distinct events with their counts, and is checked again
 /// when read, so that a server can keep it across restarts.
@@ -97,7 +100,7 @@ impl Ledger {
     /// An account without any assumption on who takes part when, except that no user does so in more than
     /// `max_participations` rounds: exact, by the analytic Gaussian. Sampled events are taken at rate 1.
     ///
-    /// With a minimum separation of b rounds, T rounds allow ceil(T / b) participations.
+    /// Where a user who was in round t may not be in another before t + b, T rounds allow ceil(T / b) participations.
     ///
     /// # Errors
     /// [`Error::MaxParticipations`] for 0.
