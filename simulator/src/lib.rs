@@ -1,3 +1,3 @@
 //! The simulator.
-pub mod progress;
-pub mod report;
+
+pub mod data;
