@@ -68,7 +68,7 @@ pub enum DataError {
         limit: u64,
     },
     /// Dimensions that cannot serve in this role.
-    #[error("{}: dimensions {dims:?} cannot be {role}: {why}", file.display())]
+    #[error("{}: dimensions {dims:?} cannot be {role}; {why}", file.display())]
     Dims {
         /// The file.
         file: PathBuf,
@@ -76,7 +76,7 @@ pub enum DataError {
         dims: Vec<usize>,
         /// What the file was taken for.
         role: &'static str,
-        /// What is wanted.
+        /// What is wanted instead.
         why: &'static str,
     },
     /// Reals where integers are wanted.

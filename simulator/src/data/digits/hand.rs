@@ -25,19 +25,20 @@ impl Original {
             if inside { image[y as usize * SIDE + x as usize] * 15 } else { 0 }
         };
         let mut planes = [[0; PIXELS]; 4];
-        for i in 0..PIXELS {
+        let [plain, thick, thin, soft] = &mut planes;
+        for (i, plain) in plain.iter_mut().enumerate() {
             let (x, y) = ((i % SIDE) as i32, (i / SIDE) as i32);
             let cross = [at(x, y), at(x - 1, y), at(x + 1, y), at(x, y - 1), at(x, y + 1)];
-            planes[0][i] = cross[0];
-            planes[1][i] = cross.into_iter().fold(0, u8::max);
-            planes[2][i] = cross.into_iter().fold(u8::MAX, u8::min);
+            *plain = cross[0];
+            thick[i] = cross.into_iter().fold(0, u8::max);
+            thin[i] = cross.into_iter().fold(u8::MAX, u8::min);
             let mut sum = 0;
             for (dy, row) in [(-1, 1), (0, 2), (1, 1)] {
                 for (dx, column) in [(-1, 1), (0, 2), (1, 1)] {
                     sum += row * column * u32::from(at(x + dx, y + dy));
                 }
             }
-            planes[3][i] = ((sum + 8) / 16) as u8;
+            soft[i] = ((sum + 8) / 16) as u8;
         }
         Self { label, planes }
     }
@@ -102,20 +103,20 @@ impl Hand {
         let rest = 1.0 - self.stroke.abs();
         let shares = [rest * (1.0 - self.blur), self.stroke.max(0.0), (-self.stroke).max(0.0), rest * self.blur];
         Pen {
-            back: back.map(|v| v as f32),
-            origin: origin.map(|v| v as f32),
+            back: back.map(fixed),
+            origin: origin.map(fixed),
             shares: shares.map(|s| (s * self.contrast / f64::from(INK)) as f32),
         }
     }
 }
 
-/// A hand, ready to draw: 40 bytes.
+/// A hand, ready to draw: 40 bytes. Coordinates are integers in 1/65536 of a pixel.
 #[derive(Debug)]
 pub(super) struct Pen {
     /// `[[xx, xy], [yx, yy]]`: from a pixel of the drawing to a point of the canvas.
-    back: [f32; 4],
+    back: [i32; 4],
     /// The point of the canvas for pixel (0, 0).
-    origin: [f32; 2],
+    origin: [i32; 2],
     /// Weight of each plane; contrast and 1/240 are in it.
     shares: [f32; 4],
 }
@@ -123,31 +124,39 @@ pub(super) struct Pen {
 impl Pen {
     /// Draws `original` with bilinear sampling; ink is in [0, 1], up to rounding.
     pub(super) fn draw(&self, original: &Original, drawing: &mut [f32; PIXELS]) {
-        let mut canvas = [[0f32; CANVAS]; CANVAS];
+        // Longer than the canvas: whatever eight bits and a neighbour below address is inside, without a check.
+        let mut canvas = [0f32; 256 + CANVAS + 1];
         let [plain, thick, thin, soft] = &original.planes;
         let [w0, w1, w2, w3] = self.shares;
-        for (y, row) in canvas[MARGIN..MARGIN + SIDE].iter_mut().enumerate() {
-            for (x, ink) in row[MARGIN..MARGIN + SIDE].iter_mut().enumerate() {
-                let i = y * SIDE + x;
-                *ink = f32::from(plain[i]) * w0
-                    + f32::from(thick[i]) * w1
-                    + f32::from(thin[i]) * w2
-                    + f32::from(soft[i]) * w3;
+        for y in 0..SIDE {
+            let row = &mut canvas[(y + MARGIN) * CANVAS + MARGIN..][..SIDE];
+            let planes = plain[y * SIDE..][..SIDE].iter().zip(&thick[y * SIDE..]).zip(&thin[y * SIDE..]);
+            for (ink, (((&a, &b), &c), &d)) in row.iter_mut().zip(planes.zip(&soft[y * SIDE..])) {
+                *ink = f32::from(a) * w0 + f32::from(b) * w1 + f32::from(c) * w2 + f32::from(d) * w3;
             }
         }
         // One pixel past the image there is no ink; a point farther out is as empty as that one.
-        let (low, high) = ((MARGIN - 1) as f32, (MARGIN + SIDE) as f32);
+        let (low, high) = (fixed((MARGIN - 1) as f64), fixed((MARGIN + SIDE) as f64));
         let [xx, xy, yx, yy] = self.back;
-        for (i, ink) in drawing.iter_mut().enumerate() {
-            let (column, row) = ((i % SIDE) as f32, (i / SIDE) as f32);
-            let x = (self.origin[0] + xx * column + xy * row).clamp(low, high);
-            let y = (self.origin[1] + yx * column + yy * row).clamp(low, high);
-            let (left, top) = (x as usize, y as usize);
-            let (dx, dy) = (x - left as f32, y - top as f32);
-            let (above, below) = (&canvas[top], &canvas[top + 1]);
-            let upper = above[left] + (above[left + 1] - above[left]) * dx;
-            let lower = below[left] + (below[left + 1] - below[left]) * dx;
-            *ink = upper + (lower - upper) * dy;
+        for (row, drawing) in (0..).zip(drawing.chunks_exact_mut(SIDE)) {
+            let (x0, y0) = (self.origin[0] + xy * row, self.origin[1] + yy * row);
+            for (column, ink) in (0..).zip(drawing) {
+                let x = (x0 + xx * column).clamp(low, high);
+                let y = (y0 + yx * column).clamp(low, high);
+                let at = ((y >> 16) * CANVAS as i32 + (x >> 16)) as usize & 255;
+                let (dx, dy) = ((x & 0xffff) as f32 * UNIT, (y & 0xffff) as f32 * UNIT);
+                let upper = canvas[at] + (canvas[at + 1] - canvas[at]) * dx;
+                let (left, right) = (canvas[at + CANVAS], canvas[at + CANVAS + 1]);
+                let lower = left + (right - left) * dx;
+                *ink = upper + (lower - upper) * dy;
+            }
         }
     }
+}
+
+const UNIT: f32 = 1.0 / 65536.0;
+
+/// To the nearest 1/65536. No coordinate of a hand reaches 1000 pixels, so that eight steps of it fit.
+const fn fixed(pixels: f64) -> i32 {
+    (pixels * 65536.0 + if pixels < 0.0 { -0.5 } else { 0.5 }) as i32
 }

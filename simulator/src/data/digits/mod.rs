@@ -176,6 +176,20 @@ impl<'a> Decks<'a> {
     }
 }
 
+/// The hand of `device`, as [`load`] gives it; to explain why one device fares worse than another.
+///
+/// # Errors
+/// [`DataError::Setting`] if an option is out of its range.
+pub fn hand(options: &Options, device: usize) -> Result<Hand, DataError> {
+    options.check()?;
+    Ok(Hand::of(&mut writer_random(options, device), options.strength))
+}
+
+/// Stream 0 splits; stream d + 1 is writer d, who therefore does not depend on how many others there are.
+fn writer_random(options: &Options, device: usize) -> Random {
+    Random::new(options.seed, device as u64 + 1)
+}
+
 /// Draws the virtual writers.
 ///
 /// # Errors
@@ -187,7 +201,6 @@ pub fn load(options: &Options) -> Result<Federated, DataError> {
     let pixels: Vec<u8> = digits.data.iter().map(|&v| v as u8).collect();
     let labels: Vec<u8> = digits.target.iter().map(|&v| v as u8).collect();
 
-    // Stream 0 splits; stream d + 1 is writer d, who therefore does not depend on how many others there are.
     let mut random = Random::new(options.seed, 0);
     let mut train = vec![Vec::new(); CLASSES as usize];
     for (i, &label) in labels.iter().enumerate() {
@@ -203,7 +216,7 @@ pub fn load(options: &Options) -> Result<Federated, DataError> {
     let (mut writers, mut picks) = (Vec::with_capacity(options.devices), Vec::new());
     let (least, most) = options.examples;
     for device in 0..options.devices {
-        let mut random = Random::new(options.seed, device as u64 + 1);
+        let mut random = writer_random(options, device);
         let pen = Hand::of(&mut random, options.strength).pen();
         let mix = random.dirichlet::<{ CLASSES as usize }>(options.alpha);
         let count = least + random.below(most - least + 1);

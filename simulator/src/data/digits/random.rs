@@ -102,25 +102,25 @@ mod tests {
     /// alpha of 6e-7 a check, were the seed free).
     #[test]
     fn distributions_have_their_moments() {
-        let n = 20_000;
+        let n = 20_000u32;
         let mut random = Random::new(7, 0);
         let normals: Vec<f64> = (0..n).map(|_| random.normal()).collect();
         let (mean, square) = moments(&normals);
-        assert!(mean.abs() < 5.0 / (n as f64).sqrt(), "{mean}");
-        assert!((square - 1.0).abs() < 5.0 * (2.0 / n as f64).sqrt(), "{square}");
+        assert!(mean.abs() < 5.0 / (f64::from(n)).sqrt(), "{mean}");
+        assert!((square - 1.0).abs() < 5.0 * (2.0 / f64::from(n)).sqrt(), "{square}");
         for alpha in [0.1, 0.3, 1.0, 4.5] {
             // Gamma(a, 1): mean a, variance a, fourth central moment 3a^2 + 6a.
             let gammas: Vec<f64> = (0..n).map(|_| random.log_gamma_variable(alpha).exp()).collect();
             let (mean, square) = moments(&gammas);
-            assert!((mean - alpha).abs() < 5.0 * (alpha / n as f64).sqrt(), "alpha {alpha}: mean {mean}");
+            assert!((mean - alpha).abs() < 5.0 * (alpha / f64::from(n)).sqrt(), "alpha {alpha}: mean {mean}");
             let variance = square - mean * mean;
-            let error = ((3.0 * alpha * alpha + 6.0 * alpha - alpha * alpha) / n as f64).sqrt();
+            let error = ((3.0 * alpha * alpha + 6.0 * alpha - alpha * alpha) / f64::from(n)).sqrt();
             assert!((variance - alpha).abs() < 5.0 * error, "alpha {alpha}: variance {variance}");
             // Dirichlet share of 10: mean 1/10, variance 0.09 / (10 alpha + 1).
             let shares: Vec<f64> = (0..n).map(|_| random.dirichlet::<10>(alpha)[3]).collect();
             let (mean, square) = moments(&shares);
             let variance = 0.09 / (10.0 * alpha + 1.0);
-            assert!((mean - 0.1).abs() < 5.0 * (variance / n as f64).sqrt(), "alpha {alpha}: share {mean}");
+            assert!((mean - 0.1).abs() < 5.0 * (variance / f64::from(n)).sqrt(), "alpha {alpha}: share {mean}");
             assert!((square - mean * mean - variance).abs() < 0.1 * variance, "alpha {alpha}: share variance");
         }
     }

@@ -48,7 +48,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Holds out 30 % of the users (HAPT: subjects 22 to 30) and nothing of those who train.
+    /// Holds out 30 % of the users (of HAPT's 30 subjects the last nine) and nothing of those who train.
     fn default() -> Self {
         Self { layout: Layout::Auto, scaling: Scaling::Auto, hold_out: 0.3, personal: 0.0 }
     }

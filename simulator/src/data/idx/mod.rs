@@ -139,11 +139,12 @@ impl Idx {
         }
         let dims: Vec<u32> =
             header[4..].chunks_exact(4).map(|b| u32::from_be_bytes([b[0], b[1], b[2], b[3]])).collect();
-        let size = dims.iter().try_fold(kind.width() as u64, |size, &n| size.checked_mul(u64::from(n)));
-        let size = size.filter(|&size| size <= MAX_BYTES && usize::try_from(size).is_ok());
-        let Some(size) = size else {
+        // A dimension of 0 counts as 1 here: the product of any of the dimensions must fit, not of all of them alone.
+        let most = dims.iter().try_fold(kind.width() as u64, |size, &n| size.checked_mul(u64::from(n.max(1))));
+        if !most.is_some_and(|most| most <= MAX_BYTES && usize::try_from(most).is_ok()) {
             return Err(DataError::TooLarge { file: file(), dims, width: kind.width(), limit: MAX_BYTES });
-        };
+        }
+        let size = dims.iter().fold(kind.width() as u64, |size, &n| size * u64::from(n));
 
         // One byte more than wanted: it tells a file that goes on, and makes gzip check its trailer.
         let mut bytes = Vec::new();

@@ -66,8 +66,9 @@ fn hapt_holds_out_its_last_nine_subjects() {
     let summary = set.summary();
     println!("{summary}\n{} bytes in all", set.heap_bytes());
     assert_eq!((summary.users, summary.test_users, summary.examples + summary.test_examples), (21, 9, 10_411));
-    assert_eq!((0..21).map(|d| set.user(d)).collect::<Vec<_>>(), (1..=21).collect::<Vec<_>>());
-    assert_eq!(set.test.users().iter().map(|u| u.user).collect::<Vec<_>>(), (22..=30).collect::<Vec<_>>());
+    // The file numbers subjects from 0: subject 22 is user 21.
+    assert_eq!((0..21).map(|d| set.user(d)).collect::<Vec<_>>(), (0..21).collect::<Vec<_>>());
+    assert_eq!(set.test.users().iter().map(|u| u.user).collect::<Vec<_>>(), (21..30).collect::<Vec<_>>());
     assert_eq!((summary.shape, summary.classes, summary.labels_only_in_test), ([6, 1, 128], 6, 0));
     assert!(summary.least >= 284 && summary.most <= 413);
     for (mean, deviation) in moments(&set).0 {
