@@ -54,14 +54,14 @@ fn bytes(file: PathBuf, wanted: u64, record: u64) -> Result<Vec<u8>, DataError> 
     Ok(bytes)
 }
 
-fn floats(file: PathBuf, records: usize, per_record: usize) -> Result<Vec<f32>, DataError> {
-    let bytes = bytes(file.clone(), (records * per_record) as u64 * 4, per_record as u64 * 4)?;
+fn floats(file: PathBuf, records: u64, per_record: u64) -> Result<Vec<f32>, DataError> {
+    let bytes = bytes(file.clone(), records * per_record * 4, per_record * 4)?;
     let floats: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
     match floats.iter().position(|v| !v.is_finite()) {
         Some(i) => Err(DataError::NotFinite {
             file,
-            record: i / per_record,
-            feature: i % per_record,
+            record: i / per_record as usize,
+            feature: i % per_record as usize,
             offset: i as u64 * 4,
             value: f64::from(floats[i]),
         }),
@@ -69,8 +69,8 @@ fn floats(file: PathBuf, records: usize, per_record: usize) -> Result<Vec<f32>, 
     }
 }
 
-fn labels(file: PathBuf, records: usize, classes: u32) -> Result<Vec<u16>, DataError> {
-    let labels = bytes(file.clone(), records as u64, 1)?;
+fn labels(file: PathBuf, records: u64, classes: u32) -> Result<Vec<u16>, DataError> {
+    let labels = bytes(file.clone(), records, 1)?;
     match labels.iter().position(|&l| u32::from(l) >= classes) {
         Some(record) => {
             let (label, offset) = (i64::from(labels[record]), record as u64);
@@ -114,19 +114,20 @@ pub fn load(folder: &Path) -> Result<Benchmark, DataError> {
         return Err(fault(format!("mlp_layout does not begin with {wanted}")));
     }
 
-    let (rows, dim, hidden, test) = (rows as usize, meta.dim as usize, meta.hidden as usize, meta.test as usize);
-    let classes = meta.classes as usize;
-    let side = meta.dim.isqrt() as usize;
-    let (height, width) = if side * side == dim { (side, side) } else { (1, dim) };
-    let shape = InputShape { channels: 1, height, width };
+    let (dim, hidden, classes) = (u64::from(meta.dim), u64::from(meta.hidden), u64::from(meta.classes));
+    let side = meta.dim.isqrt();
+    let (height, width) = if side * side == meta.dim { (side, side) } else { (1, meta.dim) };
+    let shape = InputShape { channels: 1, height: height as usize, width: width as usize };
     let table = |part: &str, rows| {
         let values = floats(folder.join(format!("x_{part}.f32")), rows, dim)?;
         let labels = labels(folder.join(format!("y_{part}.u8")), rows, meta.classes)?;
         Ok::<_, DataError>(Examples::new(&shape, Values::F32(values), labels, Scale::uniform(1, 1.0, 0.0)))
     };
-    let (examples, test) = (table("train", rows)?, table("test", test)?);
+    let (examples, test) = (table("train", rows)?, table("test", u64::from(meta.test))?);
 
     let stored = floats(folder.join("init_mlp.f32"), dim * hidden + hidden + hidden * classes + classes, 1)?;
+    // All of it is in memory: the sizes fit.
+    let (dim, hidden, classes) = (dim as usize, hidden as usize, classes as usize);
     let (w1, rest) = stored.split_at(dim * hidden);
     let (b1, rest) = rest.split_at(hidden);
     let (w2, b2) = rest.split_at(hidden * classes);

@@ -234,9 +234,11 @@ impl Federated {
                     return table(format!("{what} examples: {fault}"));
                 }
             }
-            let past = |d: &DeviceRows| d.end() > examples.len() as u64;
-            if let Some(device) = devices.iter().position(past) {
-                return table(format!("device {device} ends past the last of {} examples", examples.len()));
+            let tables = [("device", devices, examples), ("test user", &self.test.users, &self.test.examples)];
+            for (who, rows, examples) in tables {
+                if let Some(i) = rows.iter().position(|d| d.end() > examples.len() as u64) {
+                    return table(format!("{who} {i} ends past the last of {} examples", examples.len()));
+                }
             }
         }
         let mut empty = (0..self.devices()).filter(|&d| self.examples(d) == 0);

@@ -45,17 +45,25 @@ impl Scale {
         Self { gain: vec![gain; channels], bias: vec![bias; channels] }
     }
 
-    /// Takes the mean off each channel and divides by its standard deviation. The deviation of a constant channel is 0
-    /// (below 1e-30 counts as that): it is only centred.
+    /// Takes the mean off each channel and divides by its standard deviation; a [constant](Self::is_constant) channel is
+    /// only centred.
     ///
     /// # Panics
     /// If the two differ in length.
     #[must_use]
     pub fn standardise(mean: &[f64], deviation: &[f64]) -> Self {
         assert_eq!(mean.len(), deviation.len(), "a mean and a deviation for each channel");
-        let gain: Vec<f64> = deviation.iter().map(|&d| if d > 1e-30 { 1.0 / d } else { 1.0 }).collect();
+        let channels = mean.iter().zip(deviation);
+        let gain: Vec<f64> = channels.map(|(&m, &d)| if Self::is_constant(m, d) { 1.0 } else { 1.0 / d }).collect();
         let bias = mean.iter().zip(&gain).map(|(m, g)| (-m * g) as f32).collect();
         Self { gain: gain.iter().map(|&g| g as f32).collect(), bias }
+    }
+
+    /// Is a deviation no more than rounding? At 1e-7 of the mean, an `f32` cannot tell the values apart; dividing by such a
+    /// deviation would make large features of noise.
+    #[must_use]
+    pub fn is_constant(mean: f64, deviation: f64) -> bool {
+        deviation <= 1e-30 || deviation <= 1e-7 * mean.abs()
     }
 }
 

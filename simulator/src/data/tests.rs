@@ -101,6 +101,7 @@ fn bad_tables_are_named() {
     check(&|p| p.devices[1].train = 0, "1 device(s) have no training examples, the first is device 1 (user 11)");
     check(&|p| p.devices[1].train = 2, "device 1 ends past the last of 4 examples");
     check(&|p| p.devices[1].first = u32::MAX, "device 1 ends past");
+    check(&|p| p.test.users.push(DeviceRows { user: 1, first: 0, train: 2, personal: 0 }), "test user 0 ends past");
     check(&|p| p.classes = 2, "training examples: example 2 has label 2, but there are 2 classes");
     check(&|p| p.shape.width = 3, "not of shape 2x1x3");
     check(&|p| p.shape.width = 0, "no features");

@@ -33,7 +33,8 @@ pub const HELD_OUT_PER_DIGIT: usize = 36;
 const PIXELS: usize = SHAPE.features();
 
 /// What the virtual writers are like.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Decides everything: split, hands, mixes, numbers.
     pub seed: u64,

@@ -8,7 +8,8 @@ use std::{
 };
 
 /// How the dimensions behind the first one become `[channels, height, width]`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Layout {
     /// `uint8` in two dimensions is an image, any other type a series.
     #[default]
@@ -22,7 +23,8 @@ pub enum Layout {
 }
 
 /// What happens to raw values.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scaling {
     /// `uint8` / 255; other integers as `Standardise`; reals as they are.
     #[default]
@@ -34,7 +36,8 @@ pub enum Scaling {
 }
 
 /// Choices where the files leave some.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Options {
     /// Layout of an example.
     pub layout: Layout,

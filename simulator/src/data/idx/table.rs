@@ -109,7 +109,7 @@ pub(super) fn scale(
                 let list = |v: &[f64]| v.iter().map(|x| format!("{x:.3}")).collect::<Vec<_>>().join(" ");
                 text += &format!(" (raw means {}; deviations {})", list(&mean), list(&deviation));
             }
-            if deviation.contains(&0.0) {
+            if mean.iter().zip(&deviation).any(|(&m, &d)| Scale::is_constant(m, d)) {
                 text += "; a constant channel is only centred";
             }
             (Scale::standardise(&mean, &deviation), text)

@@ -133,6 +133,27 @@ fn layouts_and_scalings_are_as_they_say() {
     assert_eq!(load(folder.path(), &Options::default()).expect("one feature").shape.features(), 1);
 }
 
+#[test]
+fn a_constant_real_channel_is_not_blown_up() {
+    // 0.1 has no exact mean in binary: its deviation comes out as rounding, not as 0.
+    let x: Vec<u8> = (0..14).flat_map(|i| [0.1f32, i as f32]).flat_map(f32::to_be_bytes).collect();
+    let folder = triple(0x0d, &[2, 7, 2], &x);
+    let set = load(folder.path(), &Options { scaling: Scaling::Standardise, ..Options::default() }).expect("good");
+    let features = filled(&set, 0);
+    assert!(features[..7].iter().all(|f| f.abs() < 1e-6) && features[7..] != [0.0; 7], "{features:?}");
+    assert!(set.scaling.contains("only centred"), "{}", set.scaling);
+}
+
+#[test]
+fn options_come_from_a_configuration_file() {
+    let options: Options = toml::from_str("layout = 'channel-first'\nscaling = 'as-is'\npersonal = 0.1").expect("good");
+    let wanted = Options { layout: Layout::ChannelFirst, scaling: Scaling::AsIs, personal: 0.1, ..Options::default() };
+    assert_eq!(options, wanted);
+    assert!(toml::from_str::<Options>("holdout = 0.1").expect_err("a slip").to_string().contains("unknown field"));
+    let digits: crate::data::digits::Options = toml::from_str("devices = 12\nexamples = [3, 4]").expect("good");
+    assert_eq!((digits.devices, digits.examples, digits.alpha), (12, (3, 4), 0.3));
+}
+
 /// Virtual memory at its highest, in KiB: what an allocation asks for counts even if it is never touched.
 #[cfg(target_os = "linux")]
 fn peak_kib() -> u64 {
@@ -201,6 +222,7 @@ proptest! {
         code in prop_oneof![Just(8u8), Just(9), Just(0xb), Just(0xc), Just(0xd), Just(0xe)],
         dims in proptest::collection::vec(0u32..4, 0..4),
         values in proptest::collection::vec(any::<u8>(), 300),
+        scaling in prop_oneof![Just(Scaling::Auto), Just(Scaling::Standardise), Just(Scaling::AsIs)],
         flip in proptest::option::of((0usize..40, any::<u8>())),
     ) {
         let dims: Vec<u32> = std::iter::once(n).chain(dims).collect();
@@ -216,7 +238,7 @@ proptest! {
             .with("images", &x)
             .with("labels", &file(9, &[n as u32], &values[100..100 + n]))
             .with("users", &file(8, &[n as u32], &values[200..200 + n]));
-        match load(folder.path(), &Options { personal: 0.3, ..Options::default() }) {
+        match load(folder.path(), &Options { personal: 0.3, scaling, ..Options::default() }) {
             Ok(set) => {
                 let mut features = vec![0.0; set.features_per_example()];
                 let mut seen = set.test.len();
