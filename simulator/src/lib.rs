@@ -1,3 +1,2 @@
 //! The simulator.
-
-pub mod data;
+pub mod report;
