@@ -1,2 +1,3 @@
 //! The simulator.
+pub mod progress;
 pub mod report;

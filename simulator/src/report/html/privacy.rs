@@ -1,7 +1,7 @@
 //! What is claimed about privacy, and on what it rests.
 
 use super::lines::{LineChart, Series};
-use super::number::{DASH, finite, real, setting, tiny};
+use super::number::{DASH, finite, real, tiny};
 use super::page::{callout, charts, facts, paragraph};
 use crate::report::{PrivacyStatement, RunReport};
 
@@ -17,11 +17,12 @@ pub(super) fn assumption(privacy: &PrivacyStatement) -> String {
     }
     let known = |text: &str, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text.to_owned() };
     format!(
-        "{} level; {}; dp_delta {}; sampling {}",
+        "{} level, {}, dp_delta {}; {}: {}",
         known(&privacy.unit, "unknown"),
         known(&privacy.adjacency, "adjacency not stated"),
         tiny(privacy.dp_delta),
         if privacy.sampling_enforced { "enforced" } else { "assumed, not enforced" },
+        known(&privacy.sampling, "sampling not stated"),
     )
 }
 
@@ -33,7 +34,7 @@ pub(super) fn callout_line(report: &RunReport) -> String {
     if finite(privacy.epsilon).is_some() && !privacy.sampling_enforced {
         points.push("The run did not enforce the sampling that the accountant assumes.".to_owned());
     }
-    callout(if points.is_empty() { "privacy" } else { "privacy warn" }, line, &points)
+    callout(if points.is_empty() { "" } else { "warn" }, line, &points)
 }
 
 pub(super) fn section(report: &RunReport) -> String {
@@ -70,6 +71,7 @@ pub(super) fn section(report: &RunReport) -> String {
         None => "",
     };
     let facts = facts(&[
+        ("Claim", privacy.line.clone()),
         ("Epsilon", finite(privacy.epsilon).map_or(DASH.to_owned(), |e| real(Some(e), 4))),
         ("dp_delta", tiny(privacy.dp_delta)),
         ("Adjacency", privacy.adjacency.clone()),
@@ -77,8 +79,8 @@ pub(super) fn section(report: &RunReport) -> String {
         ("Sampling", privacy.sampling.clone()),
         ("Sampling enforced", enforced.to_owned()),
         ("Mechanism", privacy.mechanism.clone()),
-        ("clip_norm C", setting(privacy.clip_norm)),
-        ("noise_multiplier", setting(privacy.noise_multiplier)),
+        ("clip_norm C", real(privacy.clip_norm, 4)),
+        ("noise_multiplier", real(privacy.noise_multiplier, 4)),
         ("Clipped again", format!("{} reports, by the server", super::count(report.totals.reclipped))),
     ]);
     let lead = "Epsilon means nothing without its unit, adjacency, sampling and mechanism: quote them together.";
