@@ -336,7 +336,7 @@ fn hostile_text_stays_text() {
     fn poison(value: &mut serde_json::Value, evil: &str) {
         match value {
             serde_json::Value::String(text) if !["none", "dense", "csr"].contains(&text.as_str()) => {
-                evil.clone_into(text)
+                evil.clone_into(text);
             }
             serde_json::Value::Array(items) => items.iter_mut().for_each(|item| poison(item, evil)),
             serde_json::Value::Object(fields) => fields.values_mut().for_each(|field| poison(field, evil)),
@@ -353,7 +353,7 @@ fn hostile_text_stays_text() {
 fn extreme_numbers_do_not_break_the_page() {
     let mut report = sample(5);
     for (round, value) in report.rounds.iter_mut().zip([f64::MAX, -f64::MAX, f64::MIN_POSITIVE, f64::NAN, 1e300]) {
-        round.round = u64::MAX - 5 + round.round;
+        round.round += u64::MAX - 5;
         (round.accuracy, round.test_loss, round.update_norm) = (Some(value), Some(value), Some(-value));
         (round.epsilon, round.mean_train_loss) = (Some(value), Some(f64::NEG_INFINITY));
         round.clipped_fraction = Some(value);

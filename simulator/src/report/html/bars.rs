@@ -44,8 +44,8 @@ impl Stacks<'_> {
         y_grid(&mut svg, &y, 1.0, self.y_label);
         let pitch = (right - left) / columns.len() as f64;
         let width = (pitch * 0.82).min(34.0);
-        // About eight labels, at round distances, counted from the last column that has one.
-        let every = columns.len().div_ceil(8).max(1);
+        let rounds = [columns.first()?.0 as f64, columns.last()?.1 as f64];
+        let ticks = Axis::up_to_last(rounds.into_iter(), 6, true)?.ticks();
         for (i, (first, last, values)) in columns.iter().enumerate() {
             let x = left + pitch * (i as f64 + 0.5);
             let mut base = bottom;
@@ -64,8 +64,8 @@ impl Stacks<'_> {
                 }
             }
             svg.push_str("</g>");
-            if i % every == 0 {
-                let _ = write!(svg, "<text class=\"xt\" x=\"{x:.1}\" y=\"{:.1}\">{first}</text>", bottom + 16.0);
+            if let Some(tick) = ticks.iter().find(|tick| (*first as f64..=*last as f64).contains(*tick)) {
+                let _ = write!(svg, "<text class=\"xt\" x=\"{x:.1}\" y=\"{:.1}\">{tick:.0}</text>", bottom + 16.0);
             }
         }
         x_title(&mut svg, self.x_label);

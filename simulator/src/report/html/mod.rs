@@ -132,7 +132,7 @@ fn tiles(report: &RunReport) -> String {
         &count(report.data.devices),
         &format!(
             "{} a round; {} of selections gave no report",
-            fraction(totals.selected, totals.rounds).map_or(DASH.to_owned(), |n| real(Some(n), 3)),
+            mean(totals.selected, totals.rounds),
             percent(fraction(totals.selected.saturating_sub(totals.reports_in), totals.selected))
         ),
     ));
@@ -184,6 +184,15 @@ fn footer(report: &RunReport) -> String {
         report.format,
         tiny(report.privacy.dp_delta)
     )
+}
+
+/// `sum / n` without decimals where it is whole.
+fn mean(sum: u64, n: u64) -> String {
+    match sum.checked_rem(n) {
+        None => DASH.to_owned(),
+        Some(0) => count(sum / n),
+        Some(_) => real(Some(sum as f64 / n as f64), 3),
+    }
 }
 
 /// `1 round`, `2 rounds`.

@@ -17,12 +17,11 @@ pub(super) fn assumption(privacy: &PrivacyStatement) -> String {
     }
     let known = |text: &str, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text.to_owned() };
     format!(
-        "{} level, {}, dp_delta {}; {}: {}",
+        "{} level; {}; dp_delta {}; sampling {}",
         known(&privacy.unit, "unknown"),
         known(&privacy.adjacency, "adjacency not stated"),
         tiny(privacy.dp_delta),
         if privacy.sampling_enforced { "enforced" } else { "assumed, not enforced" },
-        known(&privacy.sampling, "sampling not stated"),
     )
 }
 
@@ -34,7 +33,7 @@ pub(super) fn callout_line(report: &RunReport) -> String {
     if finite(privacy.epsilon).is_some() && !privacy.sampling_enforced {
         points.push("The run did not enforce the sampling that the accountant assumes.".to_owned());
     }
-    callout(if points.is_empty() { "" } else { "warn" }, line, &points)
+    callout(if points.is_empty() { "privacy" } else { "privacy warn" }, line, &points)
 }
 
 pub(super) fn section(report: &RunReport) -> String {

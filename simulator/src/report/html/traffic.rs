@@ -1,9 +1,10 @@
 //! Bytes by stage and direction.
 
 use super::bars::shares;
-use super::number::{bytes, count, percent};
+use super::lines::{LineChart, Series};
+use super::number::{byte_unit, bytes, count, percent};
 use super::page::{Column, charts, table};
-use crate::report::{RunReport, StageBytes};
+use crate::report::{RoundRecord, RunReport, StageBytes};
 
 pub(super) fn section(report: &RunReport) -> String {
     let totals = &report.totals;
@@ -11,7 +12,7 @@ pub(super) fn section(report: &RunReport) -> String {
     let names: Vec<&str> = up.by_stage().iter().map(|(name, _)| *name).collect();
     let parts = |stages: &StageBytes| stages.by_stage().iter().map(|(_, n)| *n as f64).collect::<Vec<f64>>();
     let text = |stages: &StageBytes, each: Option<f64>| {
-        let each = each.map_or(String::new(), |each| format!(" in all, {} a device and round", bytes(each)));
+        let each = each.map_or(String::new(), |each| format!(" in all, {} a device", bytes(each)));
         format!("{}{each}", bytes(stages.total() as f64))
     };
     let rows = [
@@ -22,8 +23,28 @@ pub(super) fn section(report: &RunReport) -> String {
         "Bytes by stage",
         &names,
         &rows,
-        "Each bar is the whole of its direction; the two differ in length by the figures on the right.",
+        "Each bar is the whole of its direction: compare the figures above the bars, not their lengths.",
     );
+    let each = |stages: fn(&RoundRecord) -> &StageBytes| {
+        let mean = |r: &RoundRecord| (r.selected > 0).then(|| stages(r).total() as f64 / r.selected as f64);
+        report.rounds.iter().filter_map(|r| Some((r.round as f64, mean(r)?))).collect::<Vec<_>>()
+    };
+    let (up_each, down_each) = (each(|r| &r.bytes_up), each(|r| &r.bytes_down));
+    let most = up_each.iter().chain(&down_each).map(|p| p.1).fold(0.0, f64::max);
+    let (scale, unit) = byte_unit(most);
+    let y_label = format!("{unit} a selected device");
+    let by_round = LineChart {
+        title: "Bytes of one device",
+        x_label: "round",
+        y_label: &y_label,
+        x_whole: true,
+        y_factor: 1.0 / scale,
+        series: vec![
+            Series { name: "up", class: "s4", points: up_each },
+            Series { name: "down", class: "s3", points: down_each },
+        ],
+        note: "",
+    };
     let share = |n: u64, of: u64| percent((of > 0).then(|| n as f64 / of as f64));
     let mut body: Vec<Vec<String>> = up
         .by_stage()
@@ -51,5 +72,5 @@ pub(super) fn section(report: &RunReport) -> String {
     if totals.rounds == 0 {
         body.clear();
     }
-    charts(&[figure]) + &table("Bytes of the whole run, all devices", &head, &body, true)
+    charts(&[figure, by_round.render()]) + &table("Bytes of the whole run, all devices", &head, &body, true)
 }
