@@ -11,9 +11,9 @@ pub enum Mode {
     /// [`Mode::Bar`] where stderr is a terminal that can redraw a line, else [`Mode::Plain`].
     #[default]
     Auto,
-    /// One line that is redrawn.
+    /// A bar and its figures, redrawn in place.
     Bar,
-    /// A line now and then, at most about [`MOST_LINES`], for logs.
+    /// A line now and then, at most about [`MOST_LINES`], for logs; reports are counted since the line before.
     Plain,
     /// Messages only.
     Quiet,
@@ -29,9 +29,18 @@ pub struct Progress {
     /// The last accuracy and epsilon that were known: not every round is evaluated.
     accuracy: Option<f64>,
     epsilon: Option<f64>,
-    /// Counts since the last line, so that what happened between two lines is still shown.
-    abandoned: u64,
+    counts: Counts,
     display: Display,
+}
+
+/// What [`Mode::Plain`] counts since the last line, for what lies between two lines must show too; [`Mode::Bar`] shows
+/// each round by itself, but keeps the sum of abandoned ones.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    selected: u64,
+    reports_in: u64,
+    dropped: u64,
+    abandoned: u64,
 }
 
 enum Display {
@@ -71,7 +80,7 @@ impl Progress {
     }
 
     fn with(total: u64, display: Display) -> Self {
-        Self { total, started: Instant::now(), accuracy: None, epsilon: None, abandoned: 0, display }
+        Self { total, started: Instant::now(), accuracy: None, epsilon: None, counts: Counts::default(), display }
     }
 
     /// A round is done.
@@ -79,7 +88,11 @@ impl Progress {
         let finite = |x: Option<f64>| x.filter(|x| x.is_finite());
         self.accuracy = finite(round.accuracy).or(self.accuracy);
         self.epsilon = finite(round.epsilon).or(self.epsilon);
-        self.abandoned += u64::from(round.abandoned);
+        let counts = &mut self.counts;
+        counts.selected += round.selected;
+        counts.reports_in += round.reports_in;
+        counts.dropped += round.dropped.devices();
+        counts.abandoned += u64::from(round.abandoned);
         let figures = self.figures(round);
         let left = self.left(round.round);
         match &mut self.display {
@@ -87,6 +100,7 @@ impl Progress {
                 // A resumed run begins in the middle: the position is the round, not a count of calls.
                 bar.set_position(round.round);
                 bar.set_message(figures);
+                self.counts = Counts { abandoned: self.counts.abandoned, ..Counts::default() };
                 bar.set_prefix(left.map_or(String::new(), |left| format!("{} left", span(left))));
             }
             Display::Plain { out, every, printed } => {
@@ -97,7 +111,7 @@ impl Progress {
                     let left = left.map_or(String::new(), |left| format!(", {} left", span(left)));
                     // A closed stderr must not end a run that is hours old.
                     let _ = writeln!(out, "round {:>width$}/{}: {figures}{left}", round.round, self.total);
-                    self.abandoned = 0;
+                    self.counts = Counts::default();
                 }
             }
             Display::Quiet { .. } => {}
@@ -122,6 +136,10 @@ impl Progress {
             Display::Bar(bar) => {
                 bar.set_prefix("");
                 bar.abandon();
+                // The cursor stands at the end of the last line; results on stdout must begin on their own.
+                if !bar.is_hidden() {
+                    let _ = writeln!(io::stderr());
+                }
             }
             Display::Plain { out, .. } | Display::Quiet { out } => {
                 let _ = out.flush();
@@ -136,19 +154,19 @@ impl Progress {
         } else if let Some(loss) = round.mean_train_loss.filter(|l| l.is_finite()) {
             parts.push(format!("train loss {loss:.3}"));
         }
+        // What matters most comes first: a narrow terminal cuts the end.
+        if let Some(epsilon) = self.epsilon {
+            parts.push(format!("epsilon {epsilon:.2}"));
+        }
         if let Some(bits) = round.bits_per_param.live.filter(|b| b.is_finite()) {
             parts.push(format!("{bits:.2} bits/param"));
         }
-        parts.push(format!("{}/{} reports", round.reports_in, round.selected));
-        let dropped = round.dropped.devices();
-        if dropped > 0 {
-            parts.push(format!("{dropped} dropped"));
-        }
-        if self.abandoned > 0 {
-            parts.push(format!("{} abandoned", self.abandoned));
-        }
-        if let Some(epsilon) = self.epsilon {
-            parts.push(format!("epsilon {epsilon:.2}"));
+        let counts = &self.counts;
+        parts.push(format!("{}/{} reports", counts.reports_in, counts.selected));
+        for (n, what) in [(counts.dropped, "dropped"), (counts.abandoned, "abandoned")] {
+            if n > 0 {
+                parts.push(format!("{n} {what}"));
+            }
         }
         parts.join(", ")
     }
@@ -178,9 +196,13 @@ fn every(total: u64) -> u64 {
     }
 }
 
+/// Two lines, for the figures alone fill one of 80 columns; a narrower terminal cuts the second.
+const BAR: &str = "{bar:32.green/dim} round {pos}/{len}  {prefix:.dim}\n{wide_msg}";
+
 fn bar_style() -> ProgressStyle {
-    let narrow = ProgressStyle::with_template("{bar:20.green/dim} {pos}/{len} {wide_msg} {prefix:.dim}");
-    narrow.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("\u{2501}\u{2578}\u{2500}")
+    ProgressStyle::with_template(BAR)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("\u{2501}\u{2578}\u{2500}")
 }
 
 fn span(time: Duration) -> String {
@@ -250,6 +272,18 @@ mod tests {
     }
 
     #[test]
+    fn no_drop_falls_between_two_lines() {
+        let text = run(200, Mode::Plain);
+        let number = |line: &str, unit: &str| {
+            let before = line.split(unit).next().unwrap();
+            before.rsplit(' ').next().unwrap().split('/').next().unwrap().parse::<u64>().unwrap()
+        };
+        let lines = || text.lines().skip(1);
+        assert_eq!(lines().map(|l| number(l, " reports")).sum::<u64>(), 200 * 19);
+        assert_eq!(lines().map(|l| number(l, " dropped")).sum::<u64>(), 200);
+    }
+
+    #[test]
     fn quiet_keeps_messages() {
         assert_eq!(run(100, Mode::Quiet), "loaded\n");
     }
@@ -263,7 +297,7 @@ mod tests {
     #[test]
     fn the_bar_template_is_sound() {
         // `bar_style` falls back silently; the template itself must parse.
-        assert!(ProgressStyle::with_template("{bar:20.green/dim} {pos}/{len} {wide_msg} {prefix:.dim}").is_ok());
+        assert!(ProgressStyle::with_template(BAR).is_ok());
         let mut progress = Progress::new(3, Mode::Bar);
         progress.update(&RoundRecord { round: 3, ..RoundRecord::default() });
         progress.finish();

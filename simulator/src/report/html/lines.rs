@@ -94,12 +94,17 @@ impl LineChart<'_> {
                 }
             }
         }
-        if let Some(&last) = self.series.first().and_then(|s| s.points.last()) {
+        // The last value of each line, the first line's before the others where there is no room for all.
+        let mut taken: Vec<f64> = Vec::new();
+        for &last in self.series.iter().filter_map(|s| s.points.last()) {
             let (px, py) = at(last);
             // Above the line's end, or below where that would leave the plot.
             let py = if py - 9.0 < top + 8.0 { py + 17.0 } else { py - 9.0 };
-            let _ =
-                write!(svg, "<text class=\"end\" x=\"{px:.1}\" y=\"{py:.1}\">{}</text>", escape(&self.value(last.1)));
+            if taken.iter().all(|other| (other - py).abs() >= 15.0) {
+                taken.push(py);
+                let text = escape(&self.value(last.1));
+                let _ = write!(svg, "<text class=\"end\" x=\"{px:.1}\" y=\"{py:.1}\">{text}</text>");
+            }
         }
         svg.push_str("</svg>");
         Some(svg)

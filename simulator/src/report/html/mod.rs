@@ -86,7 +86,7 @@ fn title(report: &RunReport) -> String {
 
 fn subtitle(report: &RunReport) -> String {
     let mut parts = vec![
-        format!("{} of {}", plural(report.data.devices, "device"), plural(report.data.examples.total, "example")),
+        format!("{} with {}", plural(report.data.devices, "device"), plural(report.data.examples.total, "example")),
         format!("seed {}", report.seed),
         format!("siskin {}", report.siskin_version),
     ];

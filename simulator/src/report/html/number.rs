@@ -60,6 +60,16 @@ pub(crate) fn real(x: Option<f64>, significant: usize) -> String {
     }
 }
 
+/// A number that someone chose: all its digits and no more (`0.5`, `1.1`), grouped where it is whole.
+pub(crate) fn setting(x: Option<f64>) -> String {
+    match finite(x) {
+        Some(x) if x.fract() == 0.0 && (0.0..1e15).contains(&x) => count(x as u64),
+        Some(x) if (1e-4..1e7).contains(&x.abs()) => format!("{x}"),
+        Some(x) => format!("{x:e}"),
+        None => DASH.to_owned(),
+    }
+}
+
 /// A small probability such as `dp_delta`: `1e-5`, `2.5e-6`.
 pub(crate) fn tiny(x: Option<f64>) -> String {
     match finite(x) {
@@ -119,6 +129,9 @@ mod tests {
         assert_eq!(real(Some(1.5e-9), 2), "1.5e-9");
         assert_eq!(real(Some(f64::INFINITY), 3), DASH);
         assert_eq!(tiny(Some(1e-5)), "1e-5");
+        assert_eq!(setting(Some(0.5)), "0.5");
+        assert_eq!(plain(setting(Some(105_048.0))), "105 048");
+        assert_eq!(setting(Some(1e-7)), "1e-7");
         assert_eq!(plain(duration(Some(2.0))), "2.00 s");
         assert_eq!(plain(duration(Some(200.0))), "3 min 20 s");
         assert_eq!(plain(duration(Some(187_200.0))), "2 d 4 h");

@@ -1,7 +1,7 @@
 //! What is claimed about privacy, and on what it rests.
 
 use super::lines::{LineChart, Series};
-use super::number::{DASH, finite, real, tiny};
+use super::number::{DASH, finite, real, setting, tiny};
 use super::page::{callout, charts, facts, paragraph};
 use crate::report::{PrivacyStatement, RunReport};
 
@@ -70,7 +70,6 @@ pub(super) fn section(report: &RunReport) -> String {
         None => "",
     };
     let facts = facts(&[
-        ("Claim", privacy.line.clone()),
         ("Epsilon", finite(privacy.epsilon).map_or(DASH.to_owned(), |e| real(Some(e), 4))),
         ("dp_delta", tiny(privacy.dp_delta)),
         ("Adjacency", privacy.adjacency.clone()),
@@ -78,8 +77,8 @@ pub(super) fn section(report: &RunReport) -> String {
         ("Sampling", privacy.sampling.clone()),
         ("Sampling enforced", enforced.to_owned()),
         ("Mechanism", privacy.mechanism.clone()),
-        ("clip_norm C", real(privacy.clip_norm, 4)),
-        ("noise_multiplier", real(privacy.noise_multiplier, 4)),
+        ("clip_norm C", setting(privacy.clip_norm)),
+        ("noise_multiplier", setting(privacy.noise_multiplier)),
         ("Clipped again", format!("{} reports, by the server", super::count(report.totals.reclipped))),
     ]);
     let lead = "Epsilon means nothing without its unit, adjacency, sampling and mechanism: quote them together.";

@@ -1,7 +1,7 @@
 //! What was trained, on what, and how it serves each device.
 
 use super::bars::{columns, spread};
-use super::number::{bytes, count, percent, real};
+use super::number::{bytes, count, percent, setting};
 use super::page::{Column, charts, facts, paragraph, table};
 use super::{count as whole, plural};
 use crate::report::{Kernel, RunReport};
@@ -18,6 +18,9 @@ pub(super) fn devices(report: &RunReport) -> String {
         accuracy.quantiles.iter().map(|q| vec![name(q.percent), percent(q.accuracy)]).collect();
     let head = [("Quantile", Column::Text), ("Accuracy", Column::Number)];
     let mut lead = accuracy.method.clone();
+    if !lead.is_empty() {
+        lead.insert_str(0, "Measured on ");
+    }
     if accuracy.devices > 0 || accuracy.devices_without_examples > 0 {
         if !lead.is_empty() {
             lead.push_str(". ");
@@ -46,7 +49,7 @@ pub(super) fn data(report: &RunReport) -> String {
         ("Training examples", whole(examples.total)),
         (
             "A device holds",
-            format!("{} to {}, median {}", whole(examples.min), whole(examples.max), real(examples.median, 4)),
+            format!("{} to {}, median {}", whole(examples.min), whole(examples.max), setting(examples.median)),
         ),
         ("Scaling", data.scaling.clone()),
         ("Held out", data.held_out.clone()),
@@ -126,7 +129,7 @@ fn cost(report: &RunReport) -> String {
         (
             "Training, a round",
             cost.multiply_adds_per_round
-                .map_or(String::new(), |n| format!("{} multiply-adds, median", real(Some(n), 3))),
+                .map_or(String::new(), |n| format!("{} multiply-adds, median", setting(Some(n)))),
         ),
     ]);
     table("Arena of one device", &head, &rows, true) + &list
