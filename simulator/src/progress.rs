@@ -74,7 +74,7 @@ impl Progress {
     pub fn writing_to(out: Box<dyn Write + Send>, total_rounds: u64, mode: Mode) -> Self {
         let display = match mode {
             Mode::Quiet => Display::Quiet { out },
-            _ => Display::Plain { out, every: every(total_rounds), printed: 0 },
+            _ => Display::Plain { out, every: round_interval(total_rounds, MOST_LINES), printed: 0 },
         };
         Self::with(total_rounds, display)
     }
@@ -179,9 +179,10 @@ impl Progress {
     }
 }
 
-/// Every how many rounds a plain line is printed: a round number, for 7th, 14th, 21st is hard to scan.
-fn every(total: u64) -> u64 {
-    let least = total.div_ceil(MOST_LINES).max(1);
+/// Every how many rounds a line is shown, so that there are about `most` of them: 1, 2 or 5 times a power of ten, for
+/// 7, 14, 21 is hard to scan.
+pub(crate) fn round_interval(total: u64, most: u64) -> u64 {
+    let least = total.div_ceil(most).max(1);
     let mut power = 1;
     loop {
         for head in [1, 2, 5] {
@@ -290,8 +291,8 @@ mod tests {
 
     #[test]
     fn intervals_are_round() {
-        assert_eq!([1, 25, 26, 100, 200, 1000].map(every), [1, 1, 2, 5, 10, 50]);
-        assert!(every(u64::MAX) >= u64::MAX / MOST_LINES);
+        assert_eq!([1, 25, 26, 100, 200, 1000].map(|n| round_interval(n, 25)), [1, 1, 2, 5, 10, 50]);
+        assert!(round_interval(u64::MAX, MOST_LINES) >= u64::MAX / MOST_LINES);
     }
 
     #[test]

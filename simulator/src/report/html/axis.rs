@@ -23,13 +23,15 @@ impl Axis {
         if low > high {
             return None;
         }
-        if low > 0.0 && low < 0.6 * high {
+        // One value, or values that differ by rounding alone, are seen against zero as well.
+        let flat = high - low <= 1e-9 * low.abs().max(high.abs());
+        if low > 0.0 && (flat || low < 0.6 * high) {
             low = 0.0;
+        } else if flat {
+            high = if low < 0.0 { 0.0 } else { 1.0 };
         }
         // f64::MAX and its like: a span that overflows has no useful scale.
         let span = (high - low).min(f64::MAX / 8.0);
-        // One value, or values that differ by rounding alone: give it room on both sides.
-        let span = if span <= 1e-9 * high.abs().max(1e-300) { (0.2 * high.abs()).max(1.0) } else { span };
         let mut step = nice(span / f64::from(ticks.max(1)));
         if whole {
             step = step.max(1.0);

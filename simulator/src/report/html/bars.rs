@@ -184,7 +184,10 @@ fn shortened(label: &str) -> String {
     if label.chars().count() <= MOST_LABEL {
         return label.to_owned();
     }
-    label.chars().take(MOST_LABEL - 1).chain(['\u{2026}']).collect()
+    // Labels that need shortening tend to share their beginnings ("class 101"), so the end stays too.
+    let all: Vec<char> = label.chars().collect();
+    let (head, tail) = (&all[..MOST_LABEL / 2], &all[all.len() - (MOST_LABEL / 2 - 1)..]);
+    head.iter().chain(&['\u{2026}']).chain(tail).collect()
 }
 
 /// Devices by accuracy, with a box (25 to 75 %), its median, whiskers (5 to 95 %) and dots (the ends) above.

@@ -81,13 +81,14 @@ impl LineChart<'_> {
             }
             let _ = write!(svg, "<path class=\"line {}\" d=\"{path}\"/>", escape(series.class));
             // Dots carry the values that a pointer shows; past some number they would hide the line.
+            let radius = if thin.len() == 1 { 4.0 } else { 3.0 };
             let shown = if thin.len() <= 40 { "dot" } else { "dot hidden" };
             if thin.len() <= 250 {
                 for &point in &thin {
                     let (px, py) = at(point);
                     let _ = write!(
                         svg,
-                        "<circle class=\"{shown} {}\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"2.6\"><title>{}</title></circle>",
+                        "<circle class=\"{shown} {}\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"{radius}\"><title>{}</title></circle>",
                         escape(series.class),
                         escape(&format!("{}: {} at {}", series.name, self.value(point.1), real(Some(point.0), 4)))
                     );

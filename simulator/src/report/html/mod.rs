@@ -12,7 +12,7 @@ mod subject;
 mod traffic;
 
 use super::RunReport;
-use number::{DASH, bytes, count, duration, percent, real, tiny};
+use number::{DASH, bytes, count, duration, percent, real};
 use page::{callout, escape, tile};
 
 const STYLE: &str = include_str!("style.css");
@@ -172,7 +172,17 @@ fn warnings(report: &RunReport) -> String {
         ));
     }
     if points.is_empty() {
-        return callout("", "Nothing was left out: every example, report and device is counted below.", &[]);
+        let totals = &report.totals;
+        let text = match (totals.selected, totals.dropped.devices()) {
+            (0, _) => "No device was selected.".to_owned(),
+            (_, 0) => "Nothing was left out: every selected device has reported.".to_owned(),
+            (selected, dropped) => format!(
+                "{} of {} selections gave no report, for the causes under Reports; nothing else was left out.",
+                count(dropped),
+                count(selected)
+            ),
+        };
+        return callout("plain", &text, &[]);
     }
     callout("warn", "Left out, or worth a second look", &points)
 }
@@ -180,9 +190,8 @@ fn warnings(report: &RunReport) -> String {
 fn footer(report: &RunReport) -> String {
     format!(
         "Bytes are those that crossed the transport, in units of 1000. Deltas are global minus local parameters; losses \
-         are in nats. report.json beside this page has every round (layout {}). dp_delta {}.",
-        report.format,
-        tiny(report.privacy.dp_delta)
+         are in nats. report.json beside this page has every round (layout {}).",
+        report.format
     )
 }
 

@@ -33,7 +33,12 @@ pub(super) fn callout_line(report: &RunReport) -> String {
     if finite(privacy.epsilon).is_some() && !privacy.sampling_enforced {
         points.push("The run did not enforce the sampling that the accountant assumes.".to_owned());
     }
-    callout(if points.is_empty() { "privacy" } else { "privacy warn" }, line, &points)
+    let class = match (points.is_empty(), finite(privacy.epsilon)) {
+        (false, _) => "privacy warn",
+        (true, Some(_)) => "privacy",
+        (true, None) => "plain",
+    };
+    callout(class, line, &points)
 }
 
 pub(super) fn section(report: &RunReport) -> String {

@@ -4,10 +4,11 @@ use super::bars::Stacks;
 use super::lines::{LineChart, Series};
 use super::number::{DASH, byte_unit, bytes, count, percent, real};
 use super::page::{Column, charts, details, paragraph, table};
+use crate::progress::round_interval;
 use crate::report::{RoundRecord, RunReport};
 
 /// Rows of the table of rounds; where there are more, every k-th and the last are shown.
-const MOST_ROWS: usize = 120;
+const MOST_ROWS: u64 = 120;
 
 fn points(report: &RunReport, y: impl Fn(&RoundRecord) -> Option<f64>) -> Vec<(f64, f64)> {
     report.rounds.iter().filter_map(|round| Some((round.round as f64, y(round)?))).collect()
@@ -140,8 +141,8 @@ fn meaning(cause: &str) -> (&'static str, bool) {
 
 fn every_round(report: &RunReport) -> String {
     let rounds = &report.rounds;
-    let every = rounds.len().div_ceil(MOST_ROWS).max(1);
-    let shown = |i: &usize| i.is_multiple_of(every) || i + 1 == rounds.len();
+    let every = round_interval(rounds.len() as u64, MOST_ROWS);
+    let shown = |i: &usize| *i == 0 || rounds[*i].round.is_multiple_of(every) || i + 1 == rounds.len();
     let rows: Vec<Vec<String>> = (0..rounds.len()).filter(shown).map(|i| round_row(&rounds[i])).collect();
     let head = [
         "Round",
@@ -159,7 +160,8 @@ fn every_round(report: &RunReport) -> String {
         "Sparsity",
     ]
     .map(|name| (name, Column::Number));
-    let caption = if every > 1 { format!("Every {every}th round and the last") } else { "Every round".to_owned() };
+    let caption =
+        if every > 1 { format!("One round in {every}, the first and the last") } else { "Every round".to_owned() };
     let note = if every > 1 { "report.json has them all." } else { "" };
     details("Round by round", &(table(&caption, &head, &rows, false) + &paragraph("note", note)))
 }
