@@ -36,8 +36,9 @@ impl Axis {
         if whole {
             step = step.max(1.0);
         }
-        let min = (low / step).floor() * step;
-        let mut max = (high / step).ceil() * step;
+        // A mean of twenties may be 20 and an ulp: that is no reason for another tick.
+        let min = (low / step + 1e-9).floor() * step;
+        let mut max = (high / step - 1e-9).ceil() * step;
         if max <= min {
             max = min + step;
         }
@@ -111,6 +112,7 @@ mod tests {
         assert_eq!(labels(&[0.1, 0.93], false), ["0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
         assert_eq!(labels(&[1.0, 3.0], true), ["0", "1", "2", "3"]);
         assert_eq!(labels(&[-0.5, 2.0], false), ["-0.5", "0", "0.5", "1.0", "1.5", "2.0"]);
+        assert_eq!(labels(&[0.0, 20.000_000_000_000_004], false), ["0", "5", "10", "15", "20"]);
         assert_eq!(labels(&[0.91, 0.94], false), ["0.91", "0.92", "0.93", "0.94"]);
     }
 

@@ -4,6 +4,7 @@ use super::axis::Axis;
 use super::lines::{PLOT, SIZE, no_data, open, x_title, y_grid};
 use super::number::{count, percent};
 use super::page::{escape, figure};
+use crate::progress::round_interval;
 use crate::report::DeviceAccuracy;
 use std::fmt::Write;
 
@@ -22,7 +23,7 @@ pub(crate) struct Stacks<'a> {
 }
 
 /// More columns than this are averaged in groups.
-const MOST_COLUMNS: usize = 72;
+const MOST_COLUMNS: u64 = 100;
 
 impl Stacks<'_> {
     /// The chart as a figure. Parts that are zero throughout are left out of the legend.
@@ -30,7 +31,7 @@ impl Stacks<'_> {
         let used = |i: usize| self.columns.iter().any(|(_, v)| v.get(i).is_some_and(|v| *v > 0.0));
         let legend: Vec<(&str, &str)> =
             self.parts.iter().enumerate().filter(|(i, _)| used(*i)).map(|(_, part)| *part).collect();
-        let group = self.columns.len().div_ceil(MOST_COLUMNS).max(1);
+        let group = round_interval(self.columns.len() as u64, MOST_COLUMNS) as usize;
         let note = if group > 1 { format!("Each column is the mean of {group} rounds.") } else { String::new() };
         figure(self.title, &legend, &self.svg(group).unwrap_or_else(|| no_data(self.title)), &note)
     }

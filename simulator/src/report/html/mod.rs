@@ -177,7 +177,7 @@ fn warnings(report: &RunReport) -> String {
             (0, _) => "No device was selected.".to_owned(),
             (_, 0) => "Nothing was left out: every selected device has reported.".to_owned(),
             (selected, dropped) => format!(
-                "{} of {} selections gave no report, for the causes under Reports; nothing else was left out.",
+                "{} of {} selections added no report (by cause under Reports); nothing else was left out.",
                 count(dropped),
                 count(selected)
             ),
