@@ -1,3 +1,4 @@
 //! The simulator.
+pub mod data;
 pub mod progress;
 pub mod report;

@@ -3,7 +3,7 @@
 use super::ALIGNMENT;
 use crate::checkin::{Plan, PlanError};
 use crate::model::Graph;
-use crate::range_coder;
+use crate::range_coder::{self, EntropyCoder};
 use core::ops::Range;
 
 /// A part of the arena, bytes.
@@ -113,7 +113,7 @@ impl MemoryPlan {
         // The loader stages one example here before it is spread over the batch.
         let gradients = next(4 * (2 * graph.gradient * batch).max(graph.input.features()));
         let labels = next(4 * batch);
-        let coder = Region::new(scratch, range_coder::required_scratch(graph.widest()));
+        let coder = Region::new(scratch, range_coder::RowColumn::required_scratch(graph.widest() as u32));
         let total = at.max(align(scratch + coder.len));
         Self {
             frame_in,

@@ -2,3 +2,11 @@
 
 pub mod kernel;
 pub mod sparsity;
+
+mod graph;
+mod layers;
+pub(crate) mod mask;
+mod network;
+
+pub use graph::{Graph, MAX_TENSORS, Node, Op, Shape, Tensor};
+pub use network::{Buffers, Parameters, forward, train_step};

@@ -21,8 +21,10 @@
 //! assert_eq!(step.dequantize(4), 3.0);
 //! ```
 
+mod symbols;
 mod uniform;
 
+pub use symbols::Symbols;
 pub use uniform::Uniform;
 
 use core::fmt;

@@ -11,7 +11,7 @@ pub use egress::EgressRecord;
 use crate::checkin::{NoiseSource, Plan};
 use crate::model::{Graph, Parameters};
 use crate::quantize::Symbols;
-use crate::range_coder::{CodeError, DecodeError, Decoder, Encoder, Support};
+use crate::range_coder::{CodeError, DecodeError, DecodeTensors, Decoder, EncodeTensors, Encoder, Support};
 use crate::wire::{Reader, WireError, checksum, encode_document};
 use serde::{Deserialize, Serialize};
 
@@ -163,10 +163,8 @@ impl<'a> Report<'a> {
         mut each: impl FnMut(usize, i32),
     ) -> Result<(), DecodeError> {
         let mut decoder = Decoder::begin(self.payload, scratch)?;
-        let mut at = 0;
-        for (support, live) in supports(graph, parameters.row_ptrs, parameters.columns) {
-            decoder.tensor(&support, |index, symbol| each(at + index, symbol))?;
-            at += live;
+        for (support, _) in supports(graph, parameters.row_ptrs, parameters.columns) {
+            decoder.tensor(&support, &mut each)?;
         }
         decoder.finish()
     }

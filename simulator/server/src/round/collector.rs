@@ -4,7 +4,7 @@ use super::{Close, Offer, Settings};
 use crate::aggregate::{BoundError, NormBound, Sum, SumPlan};
 use crate::privacy::{NoiseError, NoiseMultiplier};
 use siskin::checkin::{NoiseSource, Weighting};
-use siskin::range_coder;
+use siskin::range_coder::{EntropyCoder, RowColumn};
 use siskin::report::Report;
 use siskin::wire::UploadStatus;
 use std::collections::{BTreeMap, HashMap};
@@ -73,7 +73,7 @@ impl Collector {
         if settings.privacy.noise_multiplier > 0.0 && settings.privacy.source == NoiseSource::Server {
             plan = plan.with_noise(NoiseMultiplier::new(f64::from(settings.privacy.noise_multiplier))?);
         }
-        let widest = offer.graph.tensors.iter().map(|t| t.cols as usize).max().unwrap_or(0);
+        let widest = offer.graph.tensors.iter().map(|t| t.cols).max().unwrap_or(0);
         Ok(Self {
             sum: Sum::new(offer.graph.live, plan),
             goal: u64::from(settings.cohort),
@@ -85,7 +85,7 @@ impl Collector {
             counts: Counts::default(),
             closed_ms: 0,
             symbols: Vec::new(),
-            scratch: vec![0; range_coder::required_scratch(widest)],
+            scratch: vec![0; RowColumn::required_scratch(widest)],
         })
     }
 
