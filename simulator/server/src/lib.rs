@@ -8,6 +8,7 @@
 //! | [`round`] | plan and checkpoint out, reports in, and from one round to the next |
 //!
 //! It decodes reports with the sdk's own quantiser and range coder: there is one implementation of each format.
+#![deny(missing_docs)]
 
 pub mod aggregate;
 pub mod optim;

@@ -20,7 +20,7 @@
 //! let bound = NormBound::new(1.0, 0.125).unwrap();
 //! let mut sum = Sum::new(4, SumPlan::new(bound, 100).unwrap());
 //! assert!(!sum.add([(0, 4), (3, -2)], 10).unwrap().clipped);
-//! assert!(sum.add([(1, 80)], 30).unwrap().clipped); // 80 steps are ten times the bound
+//! assert!(sum.add([(1, 32)], 30).unwrap().clipped); // 32 steps are four times the bound
 //! let Closed::Plain(sum) = sum.close() else { unreachable!("no noise was promised") };
 //! assert_eq!(sum.mean(Denominator::Realised).unwrap(), [0.125, 0.75, 0.0, -0.0625]);
 //! ```
@@ -85,7 +85,7 @@ pub enum MeanError {
 }
 
 /// A sum to which nothing is added any more.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Closed {
     /// No noise is due; it has a mean.
     Plain(PlainSum),
@@ -97,11 +97,40 @@ pub enum Closed {
 #[derive(Clone, Debug)]
 pub struct PlainSum(pub(crate) Sum);
 
-/// A closed sum that owes the noise of its plan. Its integers cannot be read.
-#[derive(Clone, Debug)]
+/// A closed sum that owes the noise of its plan. Its integers cannot be read, and it cannot be copied, since two noised
+/// copies of one sum tell more than one.
+///
+/// ```compile_fail,E0599
+/// use siskin_server::aggregate::{Denominator, PromisedSum};
+/// fn without_noise(sum: PromisedSum) {
+///     let _ = sum.mean(Denominator::Realised); // no method named `mean`
+/// }
+/// ```
 pub struct PromisedSum {
     pub(crate) sum: Sum,
     pub(crate) noise: NoiseMultiplier,
+}
+
+/// Shows the counts but not the sum.
+impl std::fmt::Debug for PromisedSum {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PromisedSum")
+            .field("counts", &self.counts())
+            .field("noise", &self.noise)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How much a sum holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Total weight of the reports.
+    pub weight: u64,
+    /// Reports.
+    pub reports: u64,
+    /// Reports among them that were clipped here.
+    pub clipped: u64,
 }
 
 impl PlainSum {
@@ -116,7 +145,7 @@ impl PlainSum {
     pub fn mean(&self, denominator: Denominator) -> Result<Vec<f32>, MeanError> {
         let denominator = match denominator {
             Denominator::Fixed(fixed) => fixed,
-            Denominator::Realised => NonZeroU64::new(self.0.weight()).ok_or(MeanError::NoReports)?,
+            Denominator::Realised => NonZeroU64::new(self.0.counts().weight).ok_or(MeanError::NoReports)?,
         };
         Ok(divide(&self.0.weighted, self.0.plan().bound.unit(), denominator))
     }
@@ -126,16 +155,16 @@ impl PlainSum {
         &self.0.weighted
     }
 
-    /// The counts of the sum: weight, reports, clipped.
-    pub fn sum(&self) -> &Sum {
-        &self.0
+    /// How much the sum holds.
+    pub fn counts(&self) -> Counts {
+        self.0.counts()
     }
 }
 
 impl PromisedSum {
-    /// The counts of the sum: weight, reports, clipped.
-    pub fn sum(&self) -> &Sum {
-        &self.sum
+    /// How much the sum holds.
+    pub fn counts(&self) -> Counts {
+        self.sum.counts()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sum itself.
 
-use super::{Closed, NormBound, PlainSum, PromisedSum, SYMBOL_LIMIT, SumPlan, bound::Scale};
+use super::{Closed, Counts, NormBound, PlainSum, PromisedSum, SYMBOL_LIMIT, SumPlan, bound::Scale};
 use serde::{Deserialize, Serialize};
 
 /// The weighted integer sum of reports.
@@ -214,19 +214,9 @@ impl Sum {
         self.weighted.len()
     }
 
-    /// Total weight of the reports added.
-    pub fn weight(&self) -> u64 {
-        self.weight
-    }
-
-    /// Reports added.
-    pub fn reports(&self) -> u64 {
-        self.reports
-    }
-
-    /// Reports among them that were clipped here.
-    pub fn clipped(&self) -> u64 {
-        self.clipped
+    /// How much the sum holds so far.
+    pub fn counts(&self) -> Counts {
+        Counts { weight: self.weight, reports: self.reports, clipped: self.clipped }
     }
 
     /// The total weight that fits without overflow, whatever the reports hold.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use siskin::model::sparsity::bitmap_bytes;
 
 type Report = (Vec<(usize, i32)>, u32);
+type Refused<'a> = (&'a [(usize, i32)], u32, AddError);
 
 const LIVE: usize = 40;
 
@@ -67,10 +68,10 @@ proptest! {
                 };
             }
         }
-        prop_assert_eq!(sum.clipped(), clipped);
+        prop_assert_eq!(sum.counts().clipped, clipped);
         for (got, expected) in sum.weighted.iter().zip(expected) {
             // One unit of truncation for each report at its weight, should f64 land on the other side of an integer.
-            prop_assert!((i128::from(*got) - expected).abs() <= i128::from(sum.weight()));
+            prop_assert!((i128::from(*got) - expected).abs() <= i128::from(sum.counts().weight));
         }
     }
 
@@ -104,7 +105,7 @@ fn threads_give_the_same_integers() {
         }
     });
     assert_eq!(merged, whole);
-    assert_eq!((merged.reports(), merged.live()), (64, LIVE));
+    assert_eq!((merged.counts().reports, merged.live()), (64, LIVE));
 }
 
 #[test]
@@ -113,7 +114,7 @@ fn refusals_change_nothing() {
     sum.add([(1, 5)], 2).unwrap();
     let before = sum.clone();
     let limit = SYMBOL_LIMIT as i32;
-    let bad: [(&[(usize, i32)], u32, AddError); 8] = [
+    let bad: [Refused; 8] = [
         (&[(0, 1), (4, 1)], 1, AddError::Index { entry: 1, index: 4, live: 4 }),
         (&[(usize::MAX, 1)], 1, AddError::Index { entry: 0, index: usize::MAX, live: 4 }),
         (&[(2, 1), (2, 1)], 1, AddError::Order { entry: 1, index: 2 }),
@@ -186,7 +187,7 @@ fn denominators() {
     assert_eq!(sum.weighted(), [24 << 16, 4 << 16]);
     assert_eq!(sum.mean(Denominator::Realised), Ok(vec![2.4, 0.4]));
     assert_eq!(sum.mean(fixed), Ok(vec![0.75, 0.125]));
-    assert_eq!((sum.sum().weight(), sum.sum().reports(), sum.sum().clipped()), (5, 2, 0));
+    assert_eq!(sum.counts(), Counts { weight: 5, reports: 2, clipped: 0 });
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! [`tff`](FedAdamConfig::tff) differ in bias correction, in the initial second moment and in their constants, which is
 //! enough for a learning rate that is right for one to be wrong for another.
 
-use super::{Live, OptimError, ServerOptimizer, below_one, finite_param, positive};
+use super::{Live, OptimError, ServerOptimizer, below_one, finite_param, positive, same_length};
 use serde::{Deserialize, Serialize};
 use siskin::model::sparsity::Bitmap;
 
@@ -86,7 +86,10 @@ impl FedAdamConfig {
 
 /// `m = beta1 m + (1 - beta1) delta; v = beta2 v + (1 - beta2) delta^2; params -= lr_t * m / (sqrt(v) + tau)`, in f64,
 /// params rounded to f32 once.
+///
+/// Serialises for a server that restarts; what is read back is checked as [`new`](Self::new) checks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts", into = "Parts")]
 pub struct FedAdam {
     config: FedAdamConfig,
     live: Live,
@@ -184,5 +187,32 @@ impl ServerOptimizer for FedAdam {
             }
         }
         Ok(())
+    }
+}
+
+/// An optimizer as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Parts {
+    config: FedAdamConfig,
+    live: Live,
+    rounds: u32,
+    first: Vec<f64>,
+    second: Vec<f64>,
+}
+
+impl From<FedAdam> for Parts {
+    fn from(FedAdam { config, live, rounds, first, second }: FedAdam) -> Self {
+        Self { config, live, rounds, first, second }
+    }
+}
+
+impl TryFrom<Parts> for FedAdam {
+    type Error = OptimError;
+
+    fn try_from(Parts { config, live, rounds, first, second }: Parts) -> Result<Self, OptimError> {
+        let len = live.0.len();
+        same_length("first moment", len, first.len())?;
+        same_length("second moment", len, second.len())?;
+        Ok(Self { live, rounds, first, second, ..Self::new(0, config)? })
     }
 }

@@ -3,7 +3,7 @@
 //! it is FedAvgM: Hsu et al. 2019, "Measuring the Effects of Non-Identical Data Distribution for Federated Visual
 //! Classification" (arXiv 1909.06335).
 
-use super::{Live, OptimError, ServerOptimizer, below_one, finite_param, positive};
+use super::{Live, OptimError, ServerOptimizer, below_one, finite_param, positive, same_length};
 use serde::{Deserialize, Serialize};
 use siskin::model::sparsity::Bitmap;
 
@@ -24,7 +24,10 @@ impl Default for FedAvgConfig {
 }
 
 /// `velocity = momentum * velocity + delta; params -= lr * velocity`, in f64, rounded to f32 once.
+///
+/// Serialises for a server that restarts; what is read back is checked as [`new`](Self::new) checks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Parts", into = "Parts")]
 pub struct FedAvg {
     config: FedAvgConfig,
     live: Live,
@@ -84,5 +87,29 @@ impl ServerOptimizer for FedAvg {
             }
         }
         Ok(())
+    }
+}
+
+/// An optimizer as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Parts {
+    config: FedAvgConfig,
+    live: Live,
+    velocity: Vec<f64>,
+}
+
+impl From<FedAvg> for Parts {
+    fn from(FedAvg { config, live, velocity }: FedAvg) -> Self {
+        Self { config, live, velocity }
+    }
+}
+
+impl TryFrom<Parts> for FedAvg {
+    type Error = OptimError;
+
+    fn try_from(Parts { config, live, velocity }: Parts) -> Result<Self, OptimError> {
+        let fresh = Self::new(live.0.len(), config)?;
+        same_length("velocity", fresh.velocity.len(), velocity.len())?;
+        Ok(Self { live, velocity, ..fresh })
     }
 }

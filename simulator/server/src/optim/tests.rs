@@ -242,5 +242,25 @@ fn state_survives_serialisation() {
     let mut same = params;
     before.step(&mut params, &[0.1, 0.1, 0.1]).unwrap();
     after.step(&mut same, &[0.1, 0.1, 0.1]).unwrap();
-    assert_eq!((params, before), (same, after));
+    assert_eq!((params, &before), (same, &after));
+
+    let good = serde_json::to_value(&before).unwrap();
+    for (key, value) in
+        [("first", serde_json::json!([0.0])), ("second", serde_json::json!([])), ("live", serde_json::json!([true]))]
+    {
+        let mut bad = good.clone();
+        bad[key] = value;
+        assert!(serde_json::from_value::<FedAdam>(bad).is_err(), "{key}");
+    }
+    let mut bad = good;
+    bad["config"]["beta1"] = serde_json::json!(1.0);
+    assert!(serde_json::from_value::<FedAdam>(bad).is_err());
+
+    let mut before = FedAvg::new(2, FedAvgConfig { lr: 0.5, momentum: 0.9 }).unwrap();
+    before.step(&mut [0.0; 2], &[1.0, 2.0]).unwrap();
+    let good = serde_json::to_value(&before).unwrap();
+    assert_eq!(serde_json::from_value::<FedAvg>(good.clone()).unwrap(), before);
+    let mut bad = good;
+    bad["velocity"] = serde_json::json!([1.0]);
+    assert!(serde_json::from_value::<FedAvg>(bad).is_err());
 }

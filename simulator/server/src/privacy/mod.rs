@@ -11,11 +11,11 @@
 //! The sums are integers and the noise is rounded to an integer before it is added, which is the same as rounding the
 //! exact `sum + noise`, so it is post-processing: the released numbers lie on the same grid whatever the reports were,
 //! and low-order bits say nothing (Mironov 2012, "On significance of the least significant bits for differential
-//! privacy", describes the attack on noise added in floats). Two imperfections are left, and no claim is made that the
-//! sampler is exact: (1) a normal deviate is Box-Muller in f64 from 64 and 53 random bits, so the probability of each
-//! integer is off by roundings of relative size about 2^-50, and where `sigma` exceeds about 2^50 units not every
-//! integer can occur; (2) deviates beyond 9.42 sigma never occur (an event of probability about 2^-64 a coordinate). An
-//! accountant that wants to be strict adds, for `d` live coordinates and each round, about `d * 2^-50` to `dp_delta`.
+//! privacy", describes the attack on noise added in floats). Two imperfections are left, and the sampler is **not** claimed
+//! to be exact: (1) a normal deviate is Box-Muller in f64 from 64 and 53 random bits, so the probabilities of the integers
+//! are not quite those of the normal distribution, by an amount that is not bounded formally here, and where `sigma` nears
+//! 2^50 units not every integer can occur; (2) deviates beyond 9.42 sigma never occur, an event of probability below
+//! 2^-63 a coordinate and round, for which a strict accountant may add to `dp_delta`.
 //! Where that is not good enough the devices add discrete Gaussian noise instead, which is exact. Time and memory
 //! accesses do not hide the deviates from who can watch the server's processor.
 
@@ -52,6 +52,8 @@ pub enum NoiseError {
 }
 
 impl NoiseMultiplier {
+    /// The checked number.
+    ///
     /// # Errors
     /// [`NoiseError::Multiplier`] unless finite and positive.
     pub fn new(value: f64) -> Result<Self, NoiseError> {
