@@ -85,8 +85,7 @@ fn schedules_agree_with_jaxpruner() {
             let step = step_of(&row["step"]);
             assert_eq!(schedule.is_update(step), row["is_update"].as_bool().unwrap(), "{name} step {step}");
             let expected = row["sparsity"].as_f64().unwrap() as f32;
-            let got = schedule.sparsity(step);
-            assert!((got - expected).abs() <= 1e-6 * expected.abs(), "{name} step {step}: {got} for {expected}");
+            assert_eq!(schedule.sparsity(step), expected, "{name} step {step}");
         }
     }
     for (name, case) in golden("periodic_").into_iter().chain(golden("oneshot_")) {
