@@ -264,3 +264,18 @@ fn state_survives_serialisation() {
     bad["velocity"] = serde_json::json!([1.0]);
     assert!(serde_json::from_value::<FedAvg>(bad).is_err());
 }
+
+/// Pruned and revived between two rounds: the moments are cleared by the mask itself, not only by a step under it.
+#[test]
+fn a_mask_clears_at_once() {
+    let (none, all) = (Bitmap::new(&[0], 1).unwrap(), Bitmap::new(&[1], 1).unwrap());
+    let mut adam = FedAdam::new(1, FedAdamConfig::reddi(0.1)).unwrap();
+    let mut avg = FedAvg::new(1, FedAvgConfig { lr: 1.0, momentum: 0.9 }).unwrap();
+    for optimizer in [&mut adam as &mut dyn ServerOptimizer, &mut avg] {
+        optimizer.step(&mut [1.0], &[1.0]).unwrap();
+        optimizer.set_mask(none).unwrap();
+        optimizer.set_mask(all).unwrap();
+    }
+    assert_eq!((adam.first_moment(), adam.second_moment()), (&[0.0][..], &[1e-3 * 1e-3][..]));
+    assert_eq!(avg.velocity(), [0.0]);
+}
