@@ -22,12 +22,22 @@ suite_device() {
 
     check "cortex-m: builds" cross_cargo build thumbv7em-none-eabihf --release --manifest-path "$manifest" -p siskin-device-cortex-m
     check "riscv: builds" cross_cargo build riscv32imac-unknown-none-elf --release --manifest-path "$manifest" -p siskin-device-riscv
+    check "cortex-m: clippy" cross_cargo clippy thumbv7em-none-eabihf --release --manifest-path "$manifest" \
+        -p siskin-device-cortex-m -p siskin-device-board -- -D warnings
+    check "riscv: clippy" cross_cargo clippy riscv32imac-unknown-none-elf --release --manifest-path "$manifest" \
+        -p siskin-device-riscv -- -D warnings
     for entry in "${BOARDS[@]}"; do
         IFS='|' read -r board triple program says emulator <<<"$entry"
         local elf
         elf=$(cross_dir "$triple")/release/$program
         program "$board" on_board "$out/$board.out" "target board=$board $says" "$elf" "$emulator"
         check "$board: digests" same_digests "$out/host-debug.out" "$out/$board.out"
+        check "$board: notices a panic" notices panic 10 "asked to panic" "$elf" "$emulator"
+        check "$board: notices a hang" notices hang 3 "" "$elf" "$emulator"
+        # The emulated mps2-an500 ignores accesses to addresses at which it has nothing.
+        [[ $board == mps2-an500 ]] || check "$board: notices a bad access" notices access 10 "HardFault|exception" "$elf" "$emulator"
+        # A stack that has run out leaves none for the handler: the processor locks up, which ends the emulator.
+        [[ $board != olimex-* ]] || check "$board: notices a full stack" notices stack 10 "HardFault|Lockup" "$elf" "$emulator"
     done
 }
 
@@ -43,6 +53,18 @@ on_board() { # OUTPUT TARGET-LINE ELF EMULATOR
     emulate "${SISKIN_BOARD_SECONDS:-120}" "$3" "$4" >"$1" || { local code=$?; cat -- "$1"; echo "exit code $code"; return "$code"; }
     cat -- "$1"
     grep -qFx -- "$2" "$1" || { echo "the firmware should have said: $2"; return 1; }
+}
+
+# The firmware, asked to misbehave, must end with an exit code other than 0 and say so; a hang must run into its time.
+notices() { # TROUBLE SECONDS WORDS ELF EMULATOR
+    local code=0 output
+    output=$(emulate "$2" "$4" "$5" "$1") || code=$?
+    printf '%s\nexit code %d\n' "$output" "$code"
+    if [[ $1 == hang ]]; then
+        ((code == 124))
+    else
+        ((code != 0 && code != 124)) && grep -qE -- "$3" <<<"$output" && ! grep -qE '[0-9]+ passed' <<<"$output"
+    fi
 }
 
 emulate() { # SECONDS ELF EMULATOR [ARGUMENT]

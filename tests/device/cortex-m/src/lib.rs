@@ -7,7 +7,7 @@ use siskin_device_cases::Target;
 
 /// Runs the cases on `board`.
 pub fn run_on(board: &str) -> ! {
-    run(&Target { board, fpu: has_fpu() })
+    run(&Target { board, fpu: has_fpu() }, 0x3000_0000)
 }
 
 /// Media and FP Feature Register 0, bits 4 to 7: single precision (Armv7-M Architecture Reference Manual, B4.7.1).

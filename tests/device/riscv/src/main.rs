@@ -6,7 +6,7 @@ use siskin_device_cases::Target;
 
 #[riscv_rt::entry]
 fn main() -> ! {
-    run(&Target { board: "riscv-virt", fpu: has_fpu() })
+    run(&Target { board: "riscv-virt", fpu: has_fpu() }, 0xf000_0000)
 }
 
 /// Register `misa`, bit 5: extension F (RISC-V Privileged Architecture, "Machine ISA Register").
