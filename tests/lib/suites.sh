@@ -13,10 +13,13 @@ has_feature() { # MANIFEST FEATURE
 
 suite_fmt() {
     need cargo-fmt rustfmt || return 0
-    check "workspace" cargo fmt --all --check
-    check "tests/device" cargo fmt --all --check --manifest-path tests/device/Cargo.toml
-    [[ -f tests/fuzz/Cargo.toml ]] && check "tests/fuzz" cargo fmt --check --manifest-path tests/fuzz/Cargo.toml
-    return 0
+    check "workspace" cargo fmt --all --check -- --color never
+    # By package: `--all` would follow the path dependency into the workspace above, and show its faults twice.
+    check "tests/device" cargo fmt --check --manifest-path tests/device/Cargo.toml -p siskin-device-cases \
+        -p siskin-device-host -p siskin-device-board -p siskin-device-cortex-m -p siskin-device-riscv -- --color never
+    if [[ -f tests/fuzz/Cargo.toml ]]; then
+        check "tests/fuzz" cargo fmt --check --manifest-path tests/fuzz/Cargo.toml -- --color never
+    fi
 }
 
 suite_lint() {
