@@ -2,7 +2,8 @@
 
 use core::ops::Range;
 
-use super::lanes::{axpy, window};
+use super::registers::Four;
+use super::vector::{Isa, Vector};
 use super::{ConvGeometry, Pattern};
 
 /// Weights that are decoded at a time; bounds the stack at about 1.5 KB.
@@ -78,45 +79,53 @@ impl Chunk {
         self.len += 1;
     }
 
-    /// `y[t] += weight * x[base + offset + t]`, weight after weight, with up to `T` sums in registers.
+    /// `y[t] += weight * x[base + offset + t]`, weight after weight, with as many sums in registers as fit.
     #[inline(always)]
-    fn run<const T: usize>(&self, y: &mut [f32], x: &[f32], base: usize) {
-        let (offset, weight) = (&self.offset[..self.len], &self.weight[..self.len]);
+    fn run<I: Isa>(&self, y: &mut [f32], x: &[f32], base: usize) {
         let mut t = 0;
-        while T > 16 && y.len() - t >= T {
-            sums::<T>(offset, weight, y, x, base, t);
-            t += T;
+        while y.len() - t >= I::Run::LANES {
+            t += self.sums::<I::Run>(y, x, base, t);
         }
+        t += self.run_pixel::<I>(&mut y[t..], x, base + t);
+        debug_assert_eq!(t, y.len());
+    }
+
+    /// As [`run`](Self::run), for few sums. Returns how many.
+    #[inline(always)]
+    fn run_pixel<I: Isa>(&self, y: &mut [f32], x: &[f32], base: usize) -> usize {
+        let mut t = 0;
         while y.len() - t >= 16 {
-            sums::<16>(offset, weight, y, x, base, t);
-            t += 16;
+            t += self.sums::<I::V16>(y, x, base, t);
         }
-        while y.len() - t >= 4 {
-            sums::<4>(offset, weight, y, x, base, t);
-            t += 4;
+        if y.len() - t >= 8 {
+            t += self.sums::<I::V8>(y, x, base, t);
+        }
+        if y.len() - t >= 4 {
+            t += self.sums::<Four>(y, x, base, t);
         }
         while y.len() > t {
-            sums::<1>(offset, weight, y, x, base, t);
-            t += 1;
+            t += self.sums::<f32>(y, x, base, t);
         }
+        t
+    }
+
+    /// One register block of sums. Returns how many.
+    #[inline(always)]
+    fn sums<V: Vector>(&self, y: &mut [f32], x: &[f32], base: usize, t: usize) -> usize {
+        let mut acc = V::load(y, t);
+        for (&offset, &weight) in self.offset[..self.len].iter().zip(&self.weight[..self.len]) {
+            if let Some(x) = V::get(x, offset.wrapping_add(base + t)) {
+                acc = acc.axpy(V::splat(weight), x);
+            }
+        }
+        acc.store(y, t);
+        V::LANES
     }
 }
 
+/// Runs along an output row (stride 1) or an output pixel (larger strides).
 #[inline(always)]
-fn sums<const T: usize>(offset: &[usize], weight: &[f32], y: &mut [f32], x: &[f32], base: usize, t: usize) {
-    let Some(y) = y.get_mut(t..).and_then(|y| y.first_chunk_mut::<T>()) else { return };
-    let mut acc = *y;
-    for (&offset, &weight) in offset.iter().zip(weight) {
-        if let Some(x) = window::<T>(x, offset.wrapping_add(base + t)) {
-            axpy(&mut acc, weight, x);
-        }
-    }
-    *y = acc;
-}
-
-/// Runs of up to `T` sums along an output row (stride 1) or an output pixel (larger strides).
-#[inline(always)]
-pub(super) fn forward<const T: usize>(
+pub(super) fn forward<I: Isa>(
     taps: Taps,
     g: &ConvGeometry,
     w: &[f32],
@@ -140,11 +149,11 @@ pub(super) fn forward<const T: usize>(
         let live = taps.row(oc);
         for start in live.clone().step_by(CHUNK) {
             all.len = 0;
-            for k in start..live.end.min(start + CHUNK) {
+            for (k, &weight) in w[..live.end].iter().enumerate().skip(start).take(CHUNK) {
                 let (ic, ky, kx) = taps.place(g, oc, k);
                 place[all.len] = (ky as u32, kx as u32);
                 let pixel = ((ic * g.in_h + ky) * g.in_w + kx).wrapping_sub(g.padding * g.in_w + g.padding);
-                all.push(pixel.wrapping_mul(batch), w[k]);
+                all.push(pixel.wrapping_mul(batch), weight);
             }
             // Copies to `some` the weights for which `meets` holds.
             let select = |some: &mut Chunk, meets: &dyn Fn(usize, usize) -> bool| {
@@ -167,17 +176,17 @@ pub(super) fn forward<const T: usize>(
                 };
                 if g.stride == 1 {
                     let y = &mut y[columns.start * batch..columns.end * batch];
-                    whole.run::<T>(y, x, (top * g.in_w + columns.start) * batch);
+                    whole.run::<I>(y, x, (top * g.in_w + columns.start) * batch);
                 } else {
                     for ox in columns.clone() {
-                        whole.run::<16>(&mut y[ox * batch..][..batch], x, (top * g.in_w + ox * g.stride) * batch);
+                        whole.run_pixel::<I>(&mut y[ox * batch..][..batch], x, (top * g.in_w + ox * g.stride) * batch);
                     }
                 }
                 for ox in (0..columns.start).chain(columns.end..out_w) {
                     let left = ox * g.stride;
                     let meets_column = |kx: usize| (g.padding..g.padding + g.in_w).contains(&(left + kx));
                     select(&mut some, &|ky, kx| meets_row(ky) && meets_column(kx));
-                    some.run::<16>(&mut y[ox * batch..][..batch], x, (top * g.in_w + left) * batch);
+                    some.run_pixel::<I>(&mut y[ox * batch..][..batch], x, (top * g.in_w + left) * batch);
                 }
             }
         }

@@ -1,9 +1,12 @@
 //! Convolutions, backward.
+#![allow(clippy::needless_range_loop)] // k numbers registers
 
 use core::ops::Range;
 
 use super::conv::{Taps, inner};
-use super::lanes::{SUM_LANES, axpy, block, block_mut, tree};
+use super::lanes::SUM_LANES;
+use super::registers::Four;
+use super::vector::{Isa, Vector, tree4};
 use super::{ConvGeometry, GradSink};
 
 /// The outputs along one axis for which kernel position `k` meets the input.
@@ -15,16 +18,9 @@ fn meeting(k: usize, out: usize, size: usize, stride: usize, padding: usize) -> 
     lo.min(hi)..hi
 }
 
-/// Every live weight adds a run of the output's gradient to the input's; blocks of up to `T`.
+/// Every live weight adds a run of the output's gradient to the input's.
 #[inline(always)]
-pub(super) fn input_grad<const T: usize>(
-    taps: Taps,
-    g: &ConvGeometry,
-    w: &[f32],
-    dy: &[f32],
-    dx: &mut [f32],
-    batch: usize,
-) {
+pub(super) fn input_grad<I: Isa>(taps: Taps, g: &ConvGeometry, w: &[f32], dy: &[f32], dx: &mut [f32], batch: usize) {
     let (Some(out_h), Some(out_w)) = (g.out_h(), g.out_w()) else { return };
     debug_assert!(dx.len() == g.in_channels * g.in_h * g.in_w * batch);
     debug_assert!(dy.len() == g.out_channels * out_h * out_w * batch);
@@ -42,12 +38,12 @@ pub(super) fn input_grad<const T: usize>(
                     let len = columns.len() * batch;
                     let to = (line + columns.start + kx).wrapping_sub(g.padding) * batch;
                     if len > 0 {
-                        add_run::<T>(&mut dx[to..][..len], weight, &dy[columns.start * batch..][..len]);
+                        add_run::<I>(&mut dx[to..][..len], weight, &dy[columns.start * batch..][..len]);
                     }
                 } else {
                     for ox in columns.clone() {
                         let to = (line + ox * g.stride + kx - g.padding) * batch;
-                        add_run::<8>(&mut dx[to..][..batch], weight, &dy[ox * batch..][..batch]);
+                        add_run::<I>(&mut dx[to..][..batch], weight, &dy[ox * batch..][..batch]);
                     }
                 }
             }
@@ -57,22 +53,34 @@ pub(super) fn input_grad<const T: usize>(
 
 /// `dx[t] += w * dy[t]`.
 #[inline(always)]
-fn add_run<const T: usize>(dx: &mut [f32], w: f32, dy: &[f32]) {
+fn add_run<I: Isa>(dx: &mut [f32], w: f32, dy: &[f32]) {
     let len = dx.len().min(dy.len());
     let (dx, dy) = (&mut dx[..len], &dy[..len]);
     let mut t = 0;
-    while t + T <= len {
-        axpy::<T>(block_mut(dx, t), w, block(dy, t));
-        t += T;
+    while len - t >= 16 {
+        t += add_block::<I::V16>(dx, w, dy, t);
     }
-    for (dx, &dy) in dx[t..].iter_mut().zip(&dy[t..]) {
-        *dx += w * dy;
+    if len - t >= 8 {
+        t += add_block::<I::V8>(dx, w, dy, t);
+    }
+    if len - t >= 4 {
+        t += add_block::<Four>(dx, w, dy, t);
+    }
+    while t < len {
+        t += add_block::<f32>(dx, w, dy, t);
     }
 }
 
-/// `K` live weights of an output channel at a time where none meets the padding, else one.
+/// Returns how many values it has done.
 #[inline(always)]
-pub(super) fn weight_grad<const K: usize, S: GradSink>(
+fn add_block<V: Vector>(dx: &mut [f32], w: f32, dy: &[f32], t: usize) -> usize {
+    V::load(dx, t).axpy(V::splat(w), V::load(dy, t)).store(dx, t);
+    V::LANES
+}
+
+/// Four live weights of an output channel at a time where none meets the padding, else one.
+#[inline(always)]
+pub(super) fn weight_grad<I: Isa, S: GradSink>(
     taps: Taps,
     g: &ConvGeometry,
     dy: &[f32],
@@ -90,27 +98,27 @@ pub(super) fn weight_grad<const K: usize, S: GradSink>(
     for oc in 0..g.out_channels {
         let dy = &dy[oc * plane..][..plane];
         let live = taps.row(oc);
-        for start in live.clone().step_by(K) {
-            let width = K.min(live.end - start);
-            let mut acc = [[0.0; SUM_LANES]; K];
+        for start in live.clone().step_by(4) {
+            let width = (live.end - start).min(4);
+            let mut acc = [I::V8::splat(0.0); 4];
             // Past the last weight comes the last one again, of which the result is dropped.
             let place = |k: usize| taps.place(g, oc, start + k.min(width - 1));
             if plain {
-                let from: [usize; K] = core::array::from_fn(|k| {
+                let from: [usize; 4] = core::array::from_fn(|k| {
                     let (ic, ky, kx) = place(k);
                     ((ic * g.in_h + ky) * g.in_w + kx) * batch
                 });
                 for (oy, dy) in dy.chunks_exact((out_w * batch).max(1)).enumerate() {
                     let rows = core::array::from_fn(|k| &x[from[k] + oy * g.in_w * batch..][..dy.len()]);
-                    lane_dots(&mut acc, dy, rows);
+                    acc = lane_dots(acc, dy, rows);
                 }
             } else {
                 for (k, acc) in acc.iter_mut().enumerate().take(width) {
-                    clipped_dot(acc, place(k), g, [out_h, out_w, batch], dy, x);
+                    *acc = clipped_dot(*acc, place(k), g, [out_h, out_w, batch], dy, x);
                 }
             }
-            let grad: [f32; K] = core::array::from_fn(|k| tree(&acc[k]));
-            if width == K {
+            let grad = tree4(acc);
+            if width == 4 {
                 sink.take(start, &grad);
             } else {
                 sink.take(start, &grad[..width]);
@@ -119,41 +127,50 @@ pub(super) fn weight_grad<const K: usize, S: GradSink>(
     }
 }
 
+/// Adds the terms of a run that starts at lane 0.
 #[inline(always)]
-fn lane_dots<const K: usize>(acc: &mut [[f32; SUM_LANES]; K], dy: &[f32], x: [&[f32]; K]) {
+fn lane_dots<V: Vector, const K: usize>(mut acc: [V; K], dy: &[f32], x: [&[f32]; K]) -> [V; K] {
     let len = dy.len();
     let x: [&[f32]; K] = core::array::from_fn(|k| &x[k][..len]);
-    let mut sums = *acc;
     let mut t = 0;
-    while t + SUM_LANES <= len {
-        let lanes: &[f32; SUM_LANES] = block(dy, t);
+    while len - t >= SUM_LANES {
+        let lanes = V::load(dy, t);
         for k in 0..K {
-            let x: &[f32; SUM_LANES] = block(x[k], t);
-            for l in 0..SUM_LANES {
-                sums[k][l] += lanes[l] * x[l];
-            }
+            acc[k] = acc[k].axpy(lanes, V::load(x[k], t));
         }
         t += SUM_LANES;
     }
-    for k in 0..K {
-        for (l, (&dy, &x)) in dy[t..].iter().zip(&x[k][t..]).enumerate().take(SUM_LANES) {
-            sums[k][l] += dy * x;
+    if t < len {
+        for k in 0..K {
+            acc[k] = add_terms(acc[k], 0, &dy[t..], &x[k][t..]);
         }
     }
-    *acc = sums;
+    acc
+}
+
+/// Adds up to eight terms from lane `first` on. The other lanes are zero on both sides: they add `+0.0`, which changes no
+/// sum that started at `+0.0`.
+#[inline(always)]
+fn add_terms<V: Vector>(acc: V, first: usize, dy: &[f32], x: &[f32]) -> V {
+    let mut pads = [[0.0; SUM_LANES]; 2];
+    for (l, (&dy, &x)) in dy.iter().zip(x).enumerate().take(SUM_LANES - first) {
+        pads[0][first + l] = dy;
+        pads[1][first + l] = x;
+    }
+    acc.axpy(V::from_slice(&pads[0]), V::from_slice(&pads[1]))
 }
 
 /// One weight where the window may hang over the edge or skip pixels. Term `t` of an output row keeps its lane, whether
 /// or not the terms before it exist.
 #[inline(always)]
-fn clipped_dot(
-    acc: &mut [f32; SUM_LANES],
+fn clipped_dot<V: Vector>(
+    mut acc: V,
     (ic, ky, kx): (usize, usize, usize),
     g: &ConvGeometry,
     [out_h, out_w, batch]: [usize; 3],
     dy: &[f32],
     x: &[f32],
-) {
+) -> V {
     let columns = meeting(kx, out_w, g.in_w, g.stride, g.padding);
     for oy in meeting(ky, out_h, g.in_h, g.stride, g.padding) {
         let line = (ic * g.in_h + oy * g.stride + ky - g.padding) * g.in_w;
@@ -163,18 +180,15 @@ fn clipped_dot(
             let ox = columns.start + piece;
             let from = (line + ox * g.stride + kx).wrapping_sub(g.padding) * batch;
             if len > 0 {
-                lane_dot_from(acc, ox * batch, &dy[ox * batch..][..len], &x[from..][..len]);
+                let (dy, x) = (&dy[ox * batch..][..len], &x[from..][..len]);
+                let first = ox * batch % SUM_LANES;
+                let head = if first == 0 { 0 } else { (SUM_LANES - first).min(len) };
+                if head > 0 {
+                    acc = add_terms(acc, first, &dy[..head], &x[..head]);
+                }
+                [acc] = lane_dots([acc], &dy[head..], [&x[head..]]);
             }
         }
     }
-}
-
-/// Adds the terms `first ..` of a lane sum.
-#[inline(always)]
-fn lane_dot_from(acc: &mut [f32; SUM_LANES], first: usize, dy: &[f32], x: &[f32]) {
-    let head = (first.wrapping_neg() % SUM_LANES).min(dy.len());
-    for (t, (&dy, &x)) in dy[..head].iter().zip(x).enumerate() {
-        acc[(first + t) % SUM_LANES] += dy * x;
-    }
-    lane_dots(core::array::from_mut(acc), &dy[head..], [&x[head..]]);
+    acc
 }

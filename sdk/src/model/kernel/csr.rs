@@ -1,8 +1,11 @@
 //! Sparse dense-shaped layers: only live weights are stored, read and multiplied.
+#![allow(clippy::needless_range_loop)] // r and k number registers
 
 use core::ops::Range;
 
-use super::lanes::{Rows, SUM_LANES, axpy, for_lane_blocks, tree, window};
+use super::lanes::{Rows, SUM_LANES, for_lane_blocks};
+use super::registers::Four;
+use super::vector::{Isa, Pair, Vector, tree4};
 use super::{GradSink, Pattern};
 
 impl Pattern<'_> {
@@ -13,10 +16,10 @@ impl Pattern<'_> {
     }
 }
 
-/// `R` rows in step, so that their sums do not wait for each other; lane blocks of up to `W`.
+/// `R` rows in step, so that their sums do not wait for each other.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-pub(super) fn forward<const R: usize, const W: usize>(
+pub(super) fn forward<I: Isa, const R: usize>(
     pattern: Pattern,
     w: &[f32],
     bias: &[f32],
@@ -28,7 +31,7 @@ pub(super) fn forward<const R: usize, const W: usize>(
 ) {
     debug_assert!(pattern.row_ptr.len() == outputs + 1 && w.len() == pattern.cols.len());
     debug_assert!(x.len() == inputs * batch && y.len() == outputs * batch);
-    for_lane_blocks!(batch, W, |at, left| forward_lanes::<{ L }, R>(
+    for_lane_blocks!(I, batch, |at, left| forward_lanes::<V, R>(
         pattern,
         w,
         bias,
@@ -42,7 +45,7 @@ pub(super) fn forward<const R: usize, const W: usize>(
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn forward_lanes<const L: usize, const R: usize>(
+fn forward_lanes<V: Vector, const R: usize>(
     pattern: Pattern,
     w: &[f32],
     bias: &[f32],
@@ -52,33 +55,33 @@ fn forward_lanes<const L: usize, const R: usize>(
     at: usize,
     left: usize,
 ) {
-    let x = Rows::<L>::new(x, inputs, batch, at);
+    let x = Rows::<V>::new(x, inputs, batch, at);
     for o in (0..outputs).step_by(R) {
         // Past the last row come empty ones.
         let rows: [(&[u16], &[f32]); R] = core::array::from_fn(|r| {
             let live = if o + r < outputs { pattern.row(o + r) } else { 0..0 };
             (&pattern.cols[live.clone()], &w[live])
         });
-        let mut acc: [[f32; L]; R] = core::array::from_fn(|r| [bias.get(o + r).copied().unwrap_or(0.0); L]);
+        let mut acc: [V; R] = core::array::from_fn(|r| V::splat(bias.get(o + r).copied().unwrap_or(0.0)));
         let common = rows.iter().map(|row| row.0.len().min(row.1.len())).min().unwrap_or(0);
         let heads: [(&[u16], &[f32]); R] = core::array::from_fn(|r| (&rows[r].0[..common], &rows[r].1[..common]));
         for k in 0..common {
             for r in 0..R {
-                axpy(&mut acc[r], heads[r].1[k], x.get(usize::from(heads[r].0[k])));
+                acc[r] = acc[r].axpy(V::splat(heads[r].1[k]), x.get(usize::from(heads[r].0[k])));
             }
         }
-        for (r, (mut acc, (cols, w))) in acc.into_iter().zip(rows).enumerate().take(outputs - o) {
-            for (&col, &w) in cols[common..].iter().zip(&w[common..]) {
-                axpy(&mut acc, w, x.get(usize::from(col)));
+        for r in 0..R.min(outputs - o) {
+            for (&col, &w) in rows[r].0[common..].iter().zip(&rows[r].1[common..]) {
+                acc[r] = acc[r].axpy(V::splat(w), x.get(usize::from(col)));
             }
-            y[(o + r) * batch + at..][..left].copy_from_slice(&acc[..left]);
+            acc[r].store_first(y, (o + r) * batch + at, left);
         }
     }
 }
 
-/// Every live weight adds to the row of its input; exact lane blocks of up to `W`.
+/// Every live weight adds to the row of its input; exact lane blocks.
 #[inline(always)]
-pub(super) fn input_grad<const W: usize>(
+pub(super) fn input_grad<I: Isa>(
     pattern: Pattern,
     w: &[f32],
     dy: &[f32],
@@ -94,27 +97,23 @@ pub(super) fn input_grad<const W: usize>(
     let mut at = 0;
     while at < batch {
         let left = batch - at;
-        if W >= 16 && left >= 16 {
-            input_grad_lanes::<16>(pattern, w, dy, dx, outputs, batch, at);
-            at += 16;
+        if I::WIDE && left >= 16 {
+            at += input_grad_lanes::<I::V16>(pattern, w, dy, dx, outputs, batch, at);
         } else if left >= 8 {
-            input_grad_lanes::<8>(pattern, w, dy, dx, outputs, batch, at);
-            at += 8;
+            at += input_grad_lanes::<I::V8>(pattern, w, dy, dx, outputs, batch, at);
         } else if left >= 4 {
-            input_grad_lanes::<4>(pattern, w, dy, dx, outputs, batch, at);
-            at += 4;
+            at += input_grad_lanes::<Four>(pattern, w, dy, dx, outputs, batch, at);
         } else if left >= 2 {
-            input_grad_lanes::<2>(pattern, w, dy, dx, outputs, batch, at);
-            at += 2;
+            at += input_grad_lanes::<Pair<f32>>(pattern, w, dy, dx, outputs, batch, at);
         } else {
-            input_grad_lanes::<1>(pattern, w, dy, dx, outputs, batch, at);
-            at += 1;
+            at += input_grad_lanes::<f32>(pattern, w, dy, dx, outputs, batch, at);
         }
     }
 }
 
+/// Returns how many lanes it has done.
 #[inline(always)]
-fn input_grad_lanes<const L: usize>(
+fn input_grad_lanes<V: Vector>(
     pattern: Pattern,
     w: &[f32],
     dy: &[f32],
@@ -122,22 +121,23 @@ fn input_grad_lanes<const L: usize>(
     outputs: usize,
     batch: usize,
     at: usize,
-) {
+) -> usize {
     for o in 0..outputs {
-        let Some(&lanes) = window::<L>(dy, o * batch + at) else { return };
+        let lanes = V::load(dy, o * batch + at);
         let live = pattern.row(o);
         for (&col, &w) in pattern.cols[live.clone()].iter().zip(&w[live]) {
-            let to = dx.get_mut(usize::from(col) * batch + at..).and_then(|dx| dx.first_chunk_mut::<L>());
+            let to = dx.get_mut(usize::from(col) * batch + at..).and_then(|dx| dx.get_mut(..V::LANES));
             if let Some(to) = to {
-                axpy(to, w, &lanes);
+                V::from_slice(to).axpy(V::splat(w), lanes).to_slice(to);
             }
         }
     }
+    V::LANES
 }
 
-/// `K` live weights of a row at a time.
+/// Four live weights of a row at a time.
 #[inline(always)]
-pub(super) fn weight_grad<const K: usize, S: GradSink>(
+pub(super) fn weight_grad<I: Isa, S: GradSink>(
     pattern: Pattern,
     dy: &[f32],
     x: &[f32],
@@ -154,40 +154,29 @@ pub(super) fn weight_grad<const K: usize, S: GradSink>(
     let x = &x[..inputs * batch];
     let whole = batch / SUM_LANES * SUM_LANES;
     let rest = batch - whole;
-    let four = Rows::<4>::new(x, inputs, batch, whole);
-    let eight = Rows::<SUM_LANES>::new(x, inputs, batch, if rest > 4 { whole } else { batch });
     for o in 0..outputs {
         let dy = &dy[o * batch..][..batch];
-        let mut dy_rest = [0.0; SUM_LANES];
-        dy_rest[..rest].copy_from_slice(&dy[whole..]);
         let live = pattern.row(o);
         let mut offset = live.start;
-        for cols in pattern.cols[live].chunks(K) {
-            let col: [usize; K] = core::array::from_fn(|k| usize::from(cols[k.min(cols.len() - 1)]));
-            let mut acc = [[0.0; SUM_LANES]; K];
-            let mut t = 0;
-            while t < whole {
-                let lanes: &[f32; SUM_LANES] = super::lanes::block(dy, t);
-                for k in 0..K {
-                    if let Some(x) = window::<SUM_LANES>(x, col[k] * batch + t) {
-                        for l in 0..SUM_LANES {
-                            acc[k][l] += lanes[l] * x[l];
-                        }
+        for cols in pattern.cols[live].chunks(4) {
+            // Past the last weight comes the last one again, of which the result is dropped.
+            let from: [usize; 4] = core::array::from_fn(|k| usize::from(cols[k.min(cols.len() - 1)]) * batch);
+            let mut acc = [I::V8::splat(0.0); 4];
+            for t in (0..whole).step_by(SUM_LANES) {
+                let lanes = I::V8::load(dy, t);
+                for k in 0..4 {
+                    if let Some(x) = I::V8::get(x, from[k] + t) {
+                        acc[k] = acc[k].axpy(lanes, x);
                     }
                 }
-                t += SUM_LANES;
             }
-            if rest > 4 {
-                for k in 0..K {
-                    add_rest(&mut acc[k], &dy_rest, eight.get(col[k]), rest);
-                }
-            } else if rest > 0 {
-                for k in 0..K {
-                    add_rest(&mut acc[k], &dy_rest, four.get(col[k]), rest);
+            if rest > 0 {
+                for k in 0..4 {
+                    acc[k] = add_rest(acc[k], &dy[whole..], x.get(from[k] + whole..).unwrap_or(&[]));
                 }
             }
-            let grad: [f32; K] = core::array::from_fn(|k| tree(&acc[k]));
-            if cols.len() == K {
+            let grad = tree4(acc);
+            if cols.len() == 4 {
                 sink.take(offset, &grad);
             } else {
                 sink.take(offset, &grad[..cols.len()]);
@@ -197,14 +186,16 @@ pub(super) fn weight_grad<const K: usize, S: GradSink>(
     }
 }
 
-/// The last terms of a lane sum. The lanes past them are made zero on both sides: they add `+0.0`, which changes no sum
-/// that started at `+0.0`.
+/// The last terms of a lane sum. The lanes past them are zero on both sides: they add `+0.0`, which changes no sum that
+/// started at `+0.0`.
 #[inline(always)]
-fn add_rest<const L: usize>(acc: &mut [f32; SUM_LANES], dy: &[f32; SUM_LANES], x: &[f32; L], rest: usize) {
-    for l in 0..L {
-        let x = if l < rest { x[l] } else { 0.0 };
-        acc[l] += dy[l] * x;
+fn add_rest<V: Vector>(acc: V, dy: &[f32], x: &[f32]) -> V {
+    let mut pads = [[0.0; SUM_LANES]; 2];
+    for (l, (&dy, &x)) in dy.iter().zip(x).enumerate().take(SUM_LANES) {
+        pads[0][l] = dy;
+        pads[1][l] = x;
     }
+    acc.axpy(V::from_slice(&pads[0]), V::from_slice(&pads[1]))
 }
 
 /// Batch of one: every gradient is one product.

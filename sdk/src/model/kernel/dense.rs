@@ -1,15 +1,18 @@
 //! Dense layers.
 
+#![allow(clippy::needless_range_loop)] // r and k number registers, i and b rows of two arrays
+
 use super::GradSink;
-use super::lanes::{Rows, SUM_LANES, axpy, block, block_mut, for_lane_blocks, tree, window};
+use super::lanes::{Rows, SUM_LANES, for_lane_blocks, tree};
+use super::vector::{Isa, Vector};
 
 /// The largest batch for which the weight gradient transposes its input on the stack.
 const TILE_BATCH: usize = 64;
 
-/// `R` outputs at a time, lane blocks of up to `W`.
+/// `R` outputs at a time.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-pub(super) fn forward<const R: usize, const W: usize>(
+pub(super) fn forward<I: Isa, const R: usize>(
     w: &[f32],
     bias: &[f32],
     x: &[f32],
@@ -19,11 +22,11 @@ pub(super) fn forward<const R: usize, const W: usize>(
     batch: usize,
 ) {
     debug_assert!(w.len() == inputs * outputs && x.len() == inputs * batch && y.len() == outputs * batch);
-    for_lane_blocks!(batch, W, |at, left| forward_lanes::<{ L }, R>(w, bias, x, y, [inputs, outputs, batch], at, left));
+    for_lane_blocks!(I, batch, |at, left| forward_lanes::<V, R>(w, bias, x, y, [inputs, outputs, batch], at, left));
 }
 
 #[inline(always)]
-fn forward_lanes<const L: usize, const R: usize>(
+fn forward_lanes<V: Vector, const R: usize>(
     w: &[f32],
     bias: &[f32],
     x: &[f32],
@@ -32,16 +35,16 @@ fn forward_lanes<const L: usize, const R: usize>(
     at: usize,
     left: usize,
 ) {
-    let x = Rows::<L>::new(x, inputs, batch, at);
+    let x = Rows::<V>::new(x, inputs, batch, at);
     let mut o = 0;
     while o < outputs {
         if outputs < R {
-            forward_rows::<L, 1>(w, bias, &x, y, [inputs, batch], o, at, left);
+            forward_rows::<V, 1>(w, bias, &x, y, [inputs, batch], o, at, left);
             o += 1;
         } else {
             // The last block overlaps the one before: the same sums are simply made twice.
             let from = o.min(outputs - R);
-            forward_rows::<L, R>(w, bias, &x, y, [inputs, batch], from, at, left);
+            forward_rows::<V, R>(w, bias, &x, y, [inputs, batch], from, at, left);
             o = from + R;
         }
     }
@@ -49,10 +52,10 @@ fn forward_lanes<const L: usize, const R: usize>(
 
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
-fn forward_rows<const L: usize, const R: usize>(
+fn forward_rows<V: Vector, const R: usize>(
     w: &[f32],
     bias: &[f32],
-    x: &Rows<L>,
+    x: &Rows<V>,
     y: &mut [f32],
     [inputs, batch]: [usize; 2],
     o: usize,
@@ -60,21 +63,21 @@ fn forward_rows<const L: usize, const R: usize>(
     left: usize,
 ) {
     let rows: [&[f32]; R] = core::array::from_fn(|r| &w[(o + r) * inputs..][..inputs]);
-    let mut acc: [[f32; L]; R] = core::array::from_fn(|r| [bias.get(o + r).copied().unwrap_or(0.0); L]);
+    let mut acc: [V; R] = core::array::from_fn(|r| V::splat(bias.get(o + r).copied().unwrap_or(0.0)));
     for i in 0..inputs {
         let xi = x.get(i);
         for r in 0..R {
-            axpy(&mut acc[r], rows[r][i], xi);
+            acc[r] = acc[r].axpy(V::splat(rows[r][i]), xi);
         }
     }
     for (r, acc) in acc.iter().enumerate() {
-        y[(o + r) * batch + at..][..left].copy_from_slice(&acc[..left]);
+        acc.store_first(y, (o + r) * batch + at, left);
     }
 }
 
-/// `R` inputs at a time, lane blocks of up to `W`; for a batch of one, blocks of 8 and 32 inputs instead.
+/// `R` inputs at a time; for a batch of one, runs of inputs instead.
 #[inline(always)]
-pub(super) fn input_grad<const R: usize, const W: usize>(
+pub(super) fn input_grad<I: Isa, const R: usize>(
     w: &[f32],
     dy: &[f32],
     dx: &mut [f32],
@@ -84,13 +87,13 @@ pub(super) fn input_grad<const R: usize, const W: usize>(
 ) {
     debug_assert!(w.len() == inputs * outputs && dy.len() == outputs * batch && dx.len() == inputs * batch);
     if batch == 1 {
-        return input_grad_single::<W>(w, dy, dx, inputs, outputs);
+        return input_grad_single::<I>(w, dy, dx, inputs, outputs);
     }
-    for_lane_blocks!(batch, W, |at, left| input_grad_lanes::<{ L }, R>(w, dy, dx, [inputs, outputs, batch], at, left));
+    for_lane_blocks!(I, batch, |at, left| input_grad_lanes::<V, R>(w, dy, dx, [inputs, outputs, batch], at, left));
 }
 
 #[inline(always)]
-fn input_grad_lanes<const L: usize, const R: usize>(
+fn input_grad_lanes<V: Vector, const R: usize>(
     w: &[f32],
     dy: &[f32],
     dx: &mut [f32],
@@ -98,75 +101,75 @@ fn input_grad_lanes<const L: usize, const R: usize>(
     at: usize,
     left: usize,
 ) {
-    let dy = Rows::<L>::new(dy, outputs, batch, at);
+    let dy = Rows::<V>::new(dy, outputs, batch, at);
     let mut i = 0;
     while i < inputs {
         if inputs < R {
-            input_grad_rows::<L, 1>(w, &dy, dx, [inputs, outputs, batch], i, at, left);
+            input_grad_rows::<V, 1>(w, &dy, dx, [inputs, outputs, batch], i, at, left);
             i += 1;
         } else {
             let from = i.min(inputs - R);
-            input_grad_rows::<L, R>(w, &dy, dx, [inputs, outputs, batch], from, at, left);
+            input_grad_rows::<V, R>(w, &dy, dx, [inputs, outputs, batch], from, at, left);
             i = from + R;
         }
     }
 }
 
 #[inline(always)]
-fn input_grad_rows<const L: usize, const R: usize>(
+fn input_grad_rows<V: Vector, const R: usize>(
     w: &[f32],
-    dy: &Rows<L>,
+    dy: &Rows<V>,
     dx: &mut [f32],
     [inputs, outputs, batch]: [usize; 3],
     i: usize,
     at: usize,
     left: usize,
 ) {
-    let mut acc = [[0.0; L]; R];
+    let mut acc = [V::splat(0.0); R];
     for (o, row) in w.chunks_exact(inputs).take(outputs).enumerate() {
-        let weights: &[f32; R] = block(row, i);
+        let weights = &row[i..i + R];
         let lanes = dy.get(o);
         for r in 0..R {
-            axpy(&mut acc[r], weights[r], lanes);
+            acc[r] = acc[r].axpy(V::splat(weights[r]), lanes);
         }
     }
     for (r, acc) in acc.iter().enumerate() {
-        dx[(i + r) * batch + at..][..left].copy_from_slice(&acc[..left]);
+        acc.store_first(dx, (i + r) * batch + at, left);
     }
 }
 
 /// Batch of one: the inputs themselves are the lanes.
 #[inline(always)]
-fn input_grad_single<const W: usize>(w: &[f32], dy: &[f32], dx: &mut [f32], inputs: usize, outputs: usize) {
+fn input_grad_single<I: Isa>(w: &[f32], dy: &[f32], dx: &mut [f32], inputs: usize, outputs: usize) {
     let mut i = 0;
     while i < inputs {
-        let left = inputs - i;
-        if W >= 16 && left >= 32 {
-            input_grad_run::<32>(w, dy, dx, inputs, outputs, i);
-            i += 32;
+        if inputs >= I::Run::LANES {
+            i = i.min(inputs - I::Run::LANES);
+            i += input_grad_run::<I::Run>(w, dy, dx, inputs, outputs, i);
         } else if inputs >= 8 {
             i = i.min(inputs - 8);
-            input_grad_run::<8>(w, dy, dx, inputs, outputs, i);
-            i += 8;
+            i += input_grad_run::<I::V8>(w, dy, dx, inputs, outputs, i);
         } else {
-            input_grad_run::<1>(w, dy, dx, inputs, outputs, i);
-            i += 1;
+            i += input_grad_run::<f32>(w, dy, dx, inputs, outputs, i);
         }
     }
 }
 
+/// Returns how many inputs it has done.
 #[inline(always)]
-fn input_grad_run<const T: usize>(w: &[f32], dy: &[f32], dx: &mut [f32], inputs: usize, outputs: usize, i: usize) {
-    let mut acc = [0.0; T];
+fn input_grad_run<V: Vector>(w: &[f32], dy: &[f32], dx: &mut [f32], inputs: usize, outputs: usize, i: usize) -> usize {
+    let mut acc = V::splat(0.0);
     for (row, &g) in w.chunks_exact(inputs).zip(&dy[..outputs]) {
-        axpy(&mut acc, g, block(row, i));
+        acc = acc.axpy(V::splat(g), V::load(row, i));
     }
-    *block_mut(dx, i) = acc;
+    acc.store(dx, i);
+    V::LANES
 }
 
-/// Tiles of `T` inputs, transposed once so that a vector holds different inputs; `R` outputs at a time.
+/// Tiles of as many inputs as `V` has lanes, transposed once so that a vector holds different inputs; `R` outputs at a time.
+/// `TILE` is `V::LANES * TILE_BATCH`.
 #[inline(always)]
-pub(super) fn weight_grad<const T: usize, const R: usize, S: GradSink>(
+pub(super) fn weight_grad<V: Vector, const R: usize, const TILE: usize, S: GradSink>(
     dy: &[f32],
     x: &[f32],
     inputs: usize,
@@ -174,55 +177,58 @@ pub(super) fn weight_grad<const T: usize, const R: usize, S: GradSink>(
     batch: usize,
     sink: &mut S,
 ) {
+    const { assert!(TILE == V::LANES * TILE_BATCH) };
     debug_assert!(x.len() == inputs * batch && dy.len() == outputs * batch);
     let (dy, x) = (&dy[..outputs * batch], &x[..inputs * batch]);
     if batch > TILE_BATCH {
         return weight_grad_large(dy, x, inputs, outputs, batch, sink);
     }
-    let mut tile = [[0.0; T]; TILE_BATCH];
-    let tile = &mut tile[..batch];
-    for i in (0..inputs).step_by(T) {
-        let width = T.min(inputs - i);
+    let mut tile = [0.0; TILE];
+    for i in (0..inputs).step_by(V::LANES) {
+        let width = V::LANES.min(inputs - i);
         for (t, lanes) in x[i * batch..].chunks_exact(batch.max(1)).take(width).enumerate() {
-            for (row, &value) in tile.iter_mut().zip(lanes) {
+            for (row, &value) in tile.chunks_exact_mut(V::LANES).zip(lanes) {
                 row[t] = value;
             }
         }
         let mut o = 0;
         while o + R <= outputs {
-            weight_grad_rows::<T, R, S>(dy, tile, [inputs, batch], o, i, width, sink);
+            weight_grad_rows::<V, R, S>(dy, &tile, [inputs, batch], o, i, width, sink);
             o += R;
         }
         while o < outputs {
-            weight_grad_rows::<T, 1, S>(dy, tile, [inputs, batch], o, i, width, sink);
+            weight_grad_rows::<V, 1, S>(dy, &tile, [inputs, batch], o, i, width, sink);
             o += 1;
         }
     }
 }
 
 #[inline(always)]
-fn weight_grad_rows<const T: usize, const R: usize, S: GradSink>(
+fn weight_grad_rows<V: Vector, const R: usize, S: GradSink>(
     dy: &[f32],
-    tile: &[[f32; T]],
+    tile: &[f32],
     [inputs, batch]: [usize; 2],
     o: usize,
     i: usize,
     width: usize,
     sink: &mut S,
 ) {
-    let rows: [&[f32]; R] = core::array::from_fn(|r| &dy[(o + r) * batch..][..tile.len()]);
-    let mut acc = [[0.0; T]; R];
-    for (b, xb) in tile.iter().enumerate() {
+    let rows: [&[f32]; R] = core::array::from_fn(|r| &dy[(o + r) * batch..][..batch]);
+    let mut acc = [V::splat(0.0); R];
+    for (b, xb) in tile.chunks_exact(V::LANES).take(batch).enumerate() {
+        let xb = V::from_slice(xb);
         for r in 0..R {
-            axpy(&mut acc[r], rows[r][b], xb);
+            acc[r] = acc[r].axpy(V::splat(rows[r][b]), xb);
         }
     }
     for (r, acc) in acc.iter().enumerate() {
         let offset = (o + r) * inputs + i;
-        if width == T {
-            sink.take(offset, acc);
+        let mut grad = [0.0; 16];
+        acc.to_slice(&mut grad[..V::LANES]);
+        if width == V::LANES {
+            sink.take(offset, &grad[..V::LANES]);
         } else {
-            sink.take(offset, &acc[..width]);
+            sink.take(offset, &grad[..width]);
         }
     }
 }
@@ -243,21 +249,21 @@ fn weight_grad_large<S: GradSink>(dy: &[f32], x: &[f32], inputs: usize, outputs:
 
 /// One lane sum an output.
 #[inline(always)]
-pub(super) fn bias_grad<S: GradSink>(dy: &[f32], outputs: usize, lanes: usize, sink: &mut S) {
+pub(super) fn bias_grad<I: Isa, S: GradSink>(dy: &[f32], outputs: usize, lanes: usize, sink: &mut S) {
     debug_assert!(dy.len() == outputs * lanes);
     for o in 0..outputs {
         let row = &dy[o * lanes..][..lanes];
-        let mut sums = [0.0; SUM_LANES];
-        let mut t = 0;
-        while let Some(values) = window::<SUM_LANES>(row, t) {
-            for l in 0..SUM_LANES {
-                sums[l] += values[l];
-            }
-            t += SUM_LANES;
+        let mut sums = I::V8::splat(0.0);
+        let whole = row.chunks_exact(SUM_LANES);
+        let rest = whole.remainder();
+        for values in whole {
+            sums = sums.add(I::V8::from_slice(values));
         }
-        for (sum, &value) in sums.iter_mut().zip(&row[t..]) {
+        let mut all = [0.0; SUM_LANES];
+        sums.to_slice(&mut all);
+        for (sum, &value) in all.iter_mut().zip(rest) {
             *sum += value;
         }
-        sink.take(o, &[tree(&sums)]);
+        sink.take(o, &[tree(&all)]);
     }
 }

@@ -7,6 +7,9 @@
 #![allow(clippy::too_many_arguments)]
 
 use super::conv::Taps;
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use super::registers::{Avx2, Avx512};
+use super::vector::{Isa, Portable};
 use super::{ConvGeometry, GradSink, Pattern, PoolGeometry, conv, conv_grad, csr, dense, pool};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -31,11 +34,6 @@ pub(super) fn has_avx512() -> bool {
 /// Outputs that the portable variants keep in registers: 32 scalar registers hold two of eight lanes, as many vector
 /// registers hold four.
 const ROWS: usize = if cfg!(target_pointer_width = "64") { 4 } else { 2 };
-/// Sums along a row of pixels that the portable variants keep in registers.
-const RUN: usize = if cfg!(target_pointer_width = "64") { 32 } else { 16 };
-/// Weights of which the portable variants make the gradients together.
-const WEIGHTS: usize = if cfg!(target_pointer_width = "64") { 4 } else { 2 };
-
 macro_rules! kernels {
     ($(
         $(#[$doc:meta])*
@@ -128,31 +126,31 @@ kernels! {
     /// # Panics
     /// If a slice is shorter than its shape; as all functions of this module.
     fn dense_forward(w: &[f32], bias: &[f32], x: &[f32], y: &mut [f32], inputs: usize, outputs: usize, batch: usize) {
-        portable: dense::forward::<ROWS, 8>(w, bias, x, y, inputs, outputs, batch),
-        avx2: dense::forward::<4, 16>(w, bias, x, y, inputs, outputs, batch),
-        avx512: dense::forward::<8, 16>(w, bias, x, y, inputs, outputs, batch),
+        portable: dense::forward::<Portable, ROWS>(w, bias, x, y, inputs, outputs, batch),
+        avx2: dense::forward::<Avx2, 4>(w, bias, x, y, inputs, outputs, batch),
+        avx512: dense::forward::<Avx512, 8>(w, bias, x, y, inputs, outputs, batch),
     }
 
     /// `dx[i][b] = sum over o of w[o][i] * dy[o][b]`: one running sum from `+0.0`, ascending `o`.
     fn dense_input_grad(w: &[f32], dy: &[f32], dx: &mut [f32], inputs: usize, outputs: usize, batch: usize) {
-        portable: dense::input_grad::<ROWS, 8>(w, dy, dx, inputs, outputs, batch),
-        avx2: dense::input_grad::<4, 16>(w, dy, dx, inputs, outputs, batch),
-        avx512: dense::input_grad::<8, 16>(w, dy, dx, inputs, outputs, batch),
+        portable: dense::input_grad::<Portable, ROWS>(w, dy, dx, inputs, outputs, batch),
+        avx2: dense::input_grad::<Avx2, 4>(w, dy, dx, inputs, outputs, batch),
+        avx512: dense::input_grad::<Avx512, 8>(w, dy, dx, inputs, outputs, batch),
     }
 
     /// `g[o][i] = sum over b of dy[o][b] * x[i][b]`: one running sum from `+0.0`, ascending `b`. Coordinate `o * inputs + i`.
     fn dense_weight_grad<S>(dy: &[f32], x: &[f32], inputs: usize, outputs: usize, batch: usize, sink: &mut S) {
-        portable: dense::weight_grad::<8, 2, S>(dy, x, inputs, outputs, batch, sink),
-        avx2: dense::weight_grad::<16, 4, S>(dy, x, inputs, outputs, batch, sink),
-        avx512: dense::weight_grad::<32, 4, S>(dy, x, inputs, outputs, batch, sink),
+        portable: dense::weight_grad::<<Portable as Isa>::V8, ROWS, 512, S>(dy, x, inputs, outputs, batch, sink),
+        avx2: dense::weight_grad::<<Avx2 as Isa>::V16, 4, 1024, S>(dy, x, inputs, outputs, batch, sink),
+        avx512: dense::weight_grad::<<Avx512 as Isa>::V16, 8, 1024, S>(dy, x, inputs, outputs, batch, sink),
     }
 
     /// `g[o]` = lane sum over `t` of `dy[o][t]`, where `t` runs over the `lanes` values of an output: the batch, or pixels
     /// times batch.
     fn bias_grad<S>(dy: &[f32], outputs: usize, lanes: usize, sink: &mut S) {
-        portable: dense::bias_grad(dy, outputs, lanes, sink),
-        avx2: dense::bias_grad(dy, outputs, lanes, sink),
-        avx512: dense::bias_grad(dy, outputs, lanes, sink),
+        portable: dense::bias_grad::<Portable, S>(dy, outputs, lanes, sink),
+        avx2: dense::bias_grad::<Avx2, S>(dy, outputs, lanes, sink),
+        avx512: dense::bias_grad::<Avx512, S>(dy, outputs, lanes, sink),
     }
 
     /// [`dense_forward`] over the live weights: ascending column.
@@ -166,9 +164,9 @@ kernels! {
         outputs: usize,
         batch: usize,
     ) {
-        portable: csr::forward::<2, 8>(pattern, w, bias, x, y, inputs, outputs, batch),
-        avx2: csr::forward::<4, 16>(pattern, w, bias, x, y, inputs, outputs, batch),
-        avx512: csr::forward::<4, 16>(pattern, w, bias, x, y, inputs, outputs, batch),
+        portable: csr::forward::<Portable, 2>(pattern, w, bias, x, y, inputs, outputs, batch),
+        avx2: csr::forward::<Avx2, 4>(pattern, w, bias, x, y, inputs, outputs, batch),
+        avx512: csr::forward::<Avx512, 4>(pattern, w, bias, x, y, inputs, outputs, batch),
     }
 
     /// [`dense_input_grad`] over the live weights: ascending row.
@@ -181,9 +179,9 @@ kernels! {
         outputs: usize,
         batch: usize,
     ) {
-        portable: csr::input_grad::<8>(pattern, w, dy, dx, inputs, outputs, batch),
-        avx2: csr::input_grad::<16>(pattern, w, dy, dx, inputs, outputs, batch),
-        avx512: csr::input_grad::<16>(pattern, w, dy, dx, inputs, outputs, batch),
+        portable: csr::input_grad::<Portable>(pattern, w, dy, dx, inputs, outputs, batch),
+        avx2: csr::input_grad::<Avx2>(pattern, w, dy, dx, inputs, outputs, batch),
+        avx512: csr::input_grad::<Avx512>(pattern, w, dy, dx, inputs, outputs, batch),
     }
 
     /// `g[k]` = lane sum over `b` of `dy[o][b] * x[i][b]` for each live weight `k` at `[o, i]`. Coordinate `k`.
@@ -196,35 +194,35 @@ kernels! {
         batch: usize,
         sink: &mut S,
     ) {
-        portable: csr::weight_grad::<WEIGHTS, S>(pattern, dy, x, inputs, outputs, batch, sink),
-        avx2: csr::weight_grad::<4, S>(pattern, dy, x, inputs, outputs, batch, sink),
-        avx512: csr::weight_grad::<4, S>(pattern, dy, x, inputs, outputs, batch, sink),
+        portable: csr::weight_grad::<Portable, S>(pattern, dy, x, inputs, outputs, batch, sink),
+        avx2: csr::weight_grad::<Avx2, S>(pattern, dy, x, inputs, outputs, batch, sink),
+        avx512: csr::weight_grad::<Avx512, S>(pattern, dy, x, inputs, outputs, batch, sink),
     }
 
     /// `y[oc][oy][ox][b] = bias[oc] + sum over (ic, ky, kx) of w[oc][ic][ky][kx] * x[ic][iy][ix][b]` with
     /// `iy = oy * stride + ky - padding`, likewise `ix`: one running sum that starts at the bias, ascending `(ic, ky, kx)`.
     /// Terms whose input lies in the padding are left out, not added as zeros.
     fn conv_forward(g: &ConvGeometry, w: &[f32], bias: &[f32], x: &[f32], y: &mut [f32], batch: usize) {
-        portable: conv::forward::<RUN>(Taps::dense(g), g, w, bias, x, y, batch),
-        avx2: conv::forward::<64>(Taps::dense(g), g, w, bias, x, y, batch),
-        avx512: conv::forward::<64>(Taps::dense(g), g, w, bias, x, y, batch),
+        portable: conv::forward::<Portable>(Taps::dense(g), g, w, bias, x, y, batch),
+        avx2: conv::forward::<Avx2>(Taps::dense(g), g, w, bias, x, y, batch),
+        avx512: conv::forward::<Avx512>(Taps::dense(g), g, w, bias, x, y, batch),
     }
 
     /// The gradient of [`conv_forward`]'s input: for every `dx[ic][iy][ix][b]` one running sum from `+0.0` of
     /// `w[oc][ic][ky][kx] * dy[oc][oy][ox][b]` in ascending `(oc, ky, kx)`.
     fn conv_input_grad(g: &ConvGeometry, w: &[f32], dy: &[f32], dx: &mut [f32], batch: usize) {
-        portable: conv_grad::input_grad::<RUN>(Taps::dense(g), g, w, dy, dx, batch),
-        avx2: conv_grad::input_grad::<32>(Taps::dense(g), g, w, dy, dx, batch),
-        avx512: conv_grad::input_grad::<64>(Taps::dense(g), g, w, dy, dx, batch),
+        portable: conv_grad::input_grad::<Portable>(Taps::dense(g), g, w, dy, dx, batch),
+        avx2: conv_grad::input_grad::<Avx2>(Taps::dense(g), g, w, dy, dx, batch),
+        avx512: conv_grad::input_grad::<Avx512>(Taps::dense(g), g, w, dy, dx, batch),
     }
 
     /// The gradient of [`conv_forward`]'s weights, `dy[oc][oy][ox][b] * x[ic][iy][ix][b]` as a lane sum in which term
     /// `t = ox * batch + b` of every output row `oy` goes to sum `t mod 8`, rows ascending; terms in the padding are left
     /// out and the others keep their lanes. Coordinate `((oc * in_channels + ic) * kernel_h + ky) * kernel_w + kx`.
     fn conv_weight_grad<S>(g: &ConvGeometry, dy: &[f32], x: &[f32], batch: usize, sink: &mut S) {
-        portable: conv_grad::weight_grad::<WEIGHTS, S>(Taps::dense(g), g, dy, x, batch, sink),
-        avx2: conv_grad::weight_grad::<8, S>(Taps::dense(g), g, dy, x, batch, sink),
-        avx512: conv_grad::weight_grad::<8, S>(Taps::dense(g), g, dy, x, batch, sink),
+        portable: conv_grad::weight_grad::<Portable, S>(Taps::dense(g), g, dy, x, batch, sink),
+        avx2: conv_grad::weight_grad::<Avx2, S>(Taps::dense(g), g, dy, x, batch, sink),
+        avx512: conv_grad::weight_grad::<Avx512, S>(Taps::dense(g), g, dy, x, batch, sink),
     }
 
     /// [`conv_forward`] over the live weights: row `oc`, column `(ic * kernel_h + ky) * kernel_w + kx`, ascending.
@@ -237,9 +235,9 @@ kernels! {
         y: &mut [f32],
         batch: usize,
     ) {
-        portable: conv::forward::<RUN>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
-        avx2: conv::forward::<64>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
-        avx512: conv::forward::<64>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
+        portable: conv::forward::<Portable>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
+        avx2: conv::forward::<Avx2>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
+        avx512: conv::forward::<Avx512>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
     }
 
     /// [`conv_input_grad`] over the live weights.
@@ -251,9 +249,9 @@ kernels! {
         dx: &mut [f32],
         batch: usize,
     ) {
-        portable: conv_grad::input_grad::<RUN>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
-        avx2: conv_grad::input_grad::<32>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
-        avx512: conv_grad::input_grad::<64>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
+        portable: conv_grad::input_grad::<Portable>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
+        avx2: conv_grad::input_grad::<Avx2>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
+        avx512: conv_grad::input_grad::<Avx512>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
     }
 
     /// [`conv_weight_grad`] over the live weights. Coordinate `k` of the pattern.
@@ -265,9 +263,9 @@ kernels! {
         batch: usize,
         sink: &mut S,
     ) {
-        portable: conv_grad::weight_grad::<WEIGHTS, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
-        avx2: conv_grad::weight_grad::<8, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
-        avx512: conv_grad::weight_grad::<8, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
+        portable: conv_grad::weight_grad::<Portable, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
+        avx2: conv_grad::weight_grad::<Avx2, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
+        avx512: conv_grad::weight_grad::<Avx512, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
     }
 
     /// The largest value of each window; the first of equal ones (zeros of either sign are equal), NaN if there is one.

@@ -28,6 +28,8 @@ mod geometry;
 mod lanes;
 mod loss;
 mod pool;
+mod registers;
+mod vector;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,6 @@
 //! Max pooling.
 
 use super::PoolGeometry;
-use super::lanes::{block, block_mut};
 
 /// Exact lane blocks of 8, then single lanes.
 #[inline(always)]
@@ -94,4 +93,16 @@ fn backward_pixel<const L: usize>(
             }
         }
     }
+}
+
+/// `L` values from `at` on.
+#[inline(always)]
+fn block<const L: usize>(data: &[f32], at: usize) -> &[f32; L] {
+    data[at..at + L].first_chunk().expect("a slice of L values")
+}
+
+/// As [`block`], to write to.
+#[inline(always)]
+fn block_mut<const L: usize>(data: &mut [f32], at: usize) -> &mut [f32; L] {
+    data[at..at + L].first_chunk_mut().expect("a slice of L values")
 }

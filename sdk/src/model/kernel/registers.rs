@@ -1,0 +1,207 @@
+//! The registers of each target: [`Four`] lanes everywhere, and the wide ones of x86.
+//!
+//! Values of `Ymm` and `Zmm` must only be made in functions that are compiled for AVX2 or AVX-512F and run after the CPU was
+//! asked: only `dispatch` names their instruction sets, and only in such functions.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "aarch64")]
+use core::arch::aarch64 as arch;
+#[cfg(target_arch = "x86")]
+use core::arch::x86 as arch;
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64 as arch;
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use super::vector::{Eight, Isa, Pair};
+use super::vector::{Vector, chunk};
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! vector {
+    ($type:ident, $lanes:literal, $splat:ident, $add:ident, $mul:ident) => {
+        impl Vector for $type {
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            fn splat(value: f32) -> Self {
+                // SAFETY: the register's instruction set is there, see its type.
+                Self(unsafe { arch::$splat(value) })
+            }
+
+            #[inline(always)]
+            fn from_slice(data: &[f32]) -> Self {
+                Self(bytemuck::must_cast::<[f32; $lanes], _>(chunk(data)))
+            }
+
+            #[inline(always)]
+            fn to_slice(self, data: &mut [f32]) {
+                data.copy_from_slice(&bytemuck::must_cast::<_, [f32; $lanes]>(self.0));
+            }
+
+            #[inline(always)]
+            fn add(self, other: Self) -> Self {
+                // SAFETY: the register's instruction set is there, see its type.
+                Self(unsafe { arch::$add(self.0, other.0) })
+            }
+
+            #[inline(always)]
+            fn mul(self, other: Self) -> Self {
+                // SAFETY: the register's instruction set is there, see its type.
+                Self(unsafe { arch::$mul(self.0, other.0) })
+            }
+        }
+    };
+}
+
+/// One SSE register; every x86-64 has them, and so has every 32-bit x86 target of Rust that has floats in registers.
+#[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"))]
+#[derive(Clone, Copy)]
+pub(super) struct Four(arch::__m128);
+
+#[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"))]
+vector!(Four, 4, _mm_set1_ps, _mm_add_ps, _mm_mul_ps);
+
+#[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"))]
+impl Four {
+    /// `(s[0]+s[2]) + (s[1]+s[3])` of each.
+    #[inline(always)]
+    pub(super) fn tree4([s0, s1, s2, s3]: [Self; 4]) -> [f32; 4] {
+        use arch::{_mm_add_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_unpackhi_ps, _mm_unpacklo_ps};
+        // SAFETY: the target has SSE2.
+        unsafe {
+            // (s0[0]+s0[2], s1[0]+s1[2], s0[1]+s0[3], s1[1]+s1[3])
+            let a = _mm_add_ps(_mm_unpacklo_ps(s0.0, s1.0), _mm_unpackhi_ps(s0.0, s1.0));
+            let b = _mm_add_ps(_mm_unpacklo_ps(s2.0, s3.0), _mm_unpackhi_ps(s2.0, s3.0));
+            bytemuck::must_cast(_mm_add_ps(_mm_movelh_ps(a, b), _mm_movehl_ps(b, a)))
+        }
+    }
+}
+
+/// One NEON register; every AArch64 target of Rust with hardware floats has them.
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+#[derive(Clone, Copy)]
+pub(super) struct Four(arch::float32x4_t);
+
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+vector!(Four, 4, vdupq_n_f32, vaddq_f32, vmulq_f32);
+
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+impl Four {
+    /// `(s[0]+s[2]) + (s[1]+s[3])` of each.
+    #[inline(always)]
+    pub(super) fn tree4([s0, s1, s2, s3]: [Self; 4]) -> [f32; 4] {
+        use arch::{vaddq_f32, vcombine_f32, vget_high_f32, vget_low_f32, vzip1q_f32, vzip2q_f32};
+        // SAFETY: the target has NEON.
+        unsafe {
+            // (s0[0]+s0[2], s1[0]+s1[2], s0[1]+s0[3], s1[1]+s1[3])
+            let a = vaddq_f32(vzip1q_f32(s0.0, s1.0), vzip2q_f32(s0.0, s1.0));
+            let b = vaddq_f32(vzip1q_f32(s2.0, s3.0), vzip2q_f32(s2.0, s3.0));
+            let low = vcombine_f32(vget_low_f32(a), vget_low_f32(b));
+            let high = vcombine_f32(vget_high_f32(a), vget_high_f32(b));
+            bytemuck::must_cast(vaddq_f32(low, high))
+        }
+    }
+}
+
+/// Four scalars.
+#[cfg(not(any(
+    all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"),
+    all(target_arch = "aarch64", target_feature = "neon")
+)))]
+#[derive(Clone, Copy)]
+pub(super) struct Four([f32; 4]);
+
+#[cfg(not(any(
+    all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"),
+    all(target_arch = "aarch64", target_feature = "neon")
+)))]
+impl Four {
+    /// `(s[0]+s[2]) + (s[1]+s[3])` of each.
+    #[inline(always)]
+    pub(super) fn tree4(sums: [Self; 4]) -> [f32; 4] {
+        sums.map(|Self([a, b, c, d])| (a + c) + (b + d))
+    }
+}
+
+#[cfg(not(any(
+    all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"),
+    all(target_arch = "aarch64", target_feature = "neon")
+)))]
+impl Vector for Four {
+    const LANES: usize = 4;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Self([value; 4])
+    }
+
+    #[inline(always)]
+    fn from_slice(data: &[f32]) -> Self {
+        Self(chunk(data))
+    }
+
+    #[inline(always)]
+    fn to_slice(self, data: &mut [f32]) {
+        data.copy_from_slice(&self.0);
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        Self([a + e, b + f, c + g, d + h])
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        Self([a * e, b * f, c * g, d * h])
+    }
+}
+
+/// AVX2: eight lanes in a register, sixteen in two.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub(super) struct Avx2;
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+impl Isa for Avx2 {
+    type V8 = Ymm;
+    type V16 = Pair<Ymm>;
+    type Run = Pair<Pair<Pair<Ymm>>>;
+    const WIDE: bool = true;
+}
+
+/// AVX-512F: sixteen lanes in a register.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+pub(super) struct Avx512;
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+impl Isa for Avx512 {
+    type V8 = Ymm;
+    type V16 = Zmm;
+    type Run = Pair<Pair<Zmm>>;
+    const WIDE: bool = true;
+}
+
+/// One AVX register. To be used only in functions compiled for AVX2 and called where the CPU has it.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+#[derive(Clone, Copy)]
+pub(super) struct Ymm(arch::__m256);
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+vector!(Ymm, 8, _mm256_set1_ps, _mm256_add_ps, _mm256_mul_ps);
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+impl Eight for Ymm {
+    #[inline(always)]
+    fn fold(self) -> Four {
+        let [low, high]: [[f32; 4]; 2] = bytemuck::must_cast(self.0);
+        Four::from_slice(&low).add(Four::from_slice(&high))
+    }
+}
+
+/// One AVX-512 register. To be used only in functions compiled for AVX-512F and called where the CPU has it.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+#[derive(Clone, Copy)]
+pub(super) struct Zmm(arch::__m512);
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+vector!(Zmm, 16, _mm512_set1_ps, _mm512_add_ps, _mm512_mul_ps);

@@ -1,0 +1,172 @@
+//! Vectors of `f32`, so that the loops can be written once for every register width.
+//!
+//! Arrays and loops over them would do if LLVM kept them in registers; with more than a few rows of accumulators it does
+//! not. Here each operation is one instruction by construction. All of them are exactly rounded lane by lane.
+
+use super::registers::Four;
+
+/// A register or a few of them.
+pub(super) trait Vector: Copy {
+    /// How many values it holds.
+    const LANES: usize;
+
+    /// The same value in every lane.
+    fn splat(value: f32) -> Self;
+    /// From a slice of exactly [`LANES`](Self::LANES) values.
+    fn from_slice(data: &[f32]) -> Self;
+    /// To a slice of exactly [`LANES`](Self::LANES) values.
+    fn to_slice(self, data: &mut [f32]);
+    /// Lane by lane.
+    fn add(self, other: Self) -> Self;
+    /// Lane by lane.
+    fn mul(self, other: Self) -> Self;
+
+    /// `self + a * x`, the product rounded before the sum.
+    #[inline(always)]
+    fn axpy(self, a: Self, x: Self) -> Self {
+        self.add(a.mul(x))
+    }
+
+    /// The values from `at` on, if there are so many.
+    #[inline(always)]
+    fn get(data: &[f32], at: usize) -> Option<Self> {
+        Some(Self::from_slice(data.get(at..)?.get(..Self::LANES)?))
+    }
+
+    /// The values from `at` on.
+    #[inline(always)]
+    fn load(data: &[f32], at: usize) -> Self {
+        Self::from_slice(&data[at..at + Self::LANES])
+    }
+
+    /// Over the values from `at` on.
+    #[inline(always)]
+    fn store(self, data: &mut [f32], at: usize) {
+        self.to_slice(&mut data[at..at + Self::LANES]);
+    }
+
+    /// Over the first `left` values from `at` on, at most as many as there are lanes, at most 16.
+    #[inline(always)]
+    fn store_first(self, data: &mut [f32], at: usize, left: usize) {
+        if left >= Self::LANES {
+            self.store(data, at);
+        } else {
+            let mut all = [0.0; 16];
+            self.to_slice(&mut all[..Self::LANES]);
+            data[at..at + left].copy_from_slice(&all[..left]);
+        }
+    }
+}
+
+/// All values of a slice of `N`.
+#[inline(always)]
+pub(super) fn chunk<const N: usize>(data: &[f32]) -> [f32; N] {
+    *data.first_chunk().expect("as many values as lanes")
+}
+
+impl Vector for f32 {
+    const LANES: usize = 1;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        value
+    }
+
+    #[inline(always)]
+    fn from_slice(data: &[f32]) -> Self {
+        data[0]
+    }
+
+    #[inline(always)]
+    fn to_slice(self, data: &mut [f32]) {
+        data[0] = self;
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        self + other
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        self * other
+    }
+}
+
+/// Twice the lanes.
+#[derive(Clone, Copy)]
+pub(super) struct Pair<V>(pub(super) V, pub(super) V);
+
+impl<V: Vector> Vector for Pair<V> {
+    const LANES: usize = 2 * V::LANES;
+
+    #[inline(always)]
+    fn splat(value: f32) -> Self {
+        Self(V::splat(value), V::splat(value))
+    }
+
+    #[inline(always)]
+    fn from_slice(data: &[f32]) -> Self {
+        Self(V::from_slice(&data[..V::LANES]), V::from_slice(&data[V::LANES..2 * V::LANES]))
+    }
+
+    #[inline(always)]
+    fn to_slice(self, data: &mut [f32]) {
+        self.0.to_slice(&mut data[..V::LANES]);
+        self.1.to_slice(&mut data[V::LANES..2 * V::LANES]);
+    }
+
+    #[inline(always)]
+    fn add(self, other: Self) -> Self {
+        Self(self.0.add(other.0), self.1.add(other.1))
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        Self(self.0.mul(other.0), self.1.mul(other.1))
+    }
+}
+
+/// Eight lanes that can be folded for a lane sum.
+pub(super) trait Eight: Vector {
+    /// Lane `l` plus lane `l + 4`.
+    fn fold(self) -> Four;
+}
+
+impl Eight for Pair<Four> {
+    #[inline(always)]
+    fn fold(self) -> Four {
+        self.0.add(self.1)
+    }
+}
+
+/// The ends of four lane sums.
+#[inline(always)]
+pub(super) fn tree4<V: Eight>(sums: [V; 4]) -> [f32; 4] {
+    Four::tree4(sums.map(V::fold))
+}
+
+/// The vectors of an instruction set.
+pub(super) trait Isa {
+    /// 8 lanes.
+    type V8: Eight;
+    /// 16 lanes.
+    type V16: Vector;
+    /// Sums along a run of memory that fit in the registers together.
+    type Run: Vector;
+    /// Whether blocks of 16 lanes leave registers for several of them.
+    const WIDE: bool;
+}
+
+/// The target's baseline.
+pub(super) struct Portable;
+
+impl Isa for Portable {
+    type V8 = Pair<Four>;
+    type V16 = Pair<Pair<Four>>;
+    #[cfg(target_pointer_width = "64")]
+    type Run = Pair<Pair<Pair<Four>>>;
+    #[cfg(not(target_pointer_width = "64"))]
+    type Run = Pair<Pair<Four>>;
+    const WIDE: bool = false;
+}
