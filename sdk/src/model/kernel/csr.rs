@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::lanes::{Rows, SUM_LANES, for_lane_blocks};
 use super::registers::Four;
-use super::vector::{Isa, Pair, Vector, tree4};
+use super::vector::{Bits, Isa, Pair, Vector, tree4};
 use super::{GradSink, Pattern};
 
 impl Pattern<'_> {
@@ -154,8 +154,11 @@ pub(super) fn weight_grad<I: Isa, S: GradSink>(
     let x = &x[..inputs * batch];
     let whole = batch / SUM_LANES * SUM_LANES;
     let rest = batch - whole;
+    let masks: [f32; SUM_LANES] = core::array::from_fn(|l| f32::from_bits(if l < rest { u32::MAX } else { 0 }));
+    let keep = I::V8::from_slice(&masks);
     for o in 0..outputs {
         let dy = &dy[o * batch..][..batch];
+        let dy_rest = padded::<I::V8>(&dy[whole..]);
         let live = pattern.row(o);
         let mut offset = live.start;
         for cols in pattern.cols[live].chunks(4) {
@@ -171,8 +174,14 @@ pub(super) fn weight_grad<I: Isa, S: GradSink>(
                 }
             }
             if rest > 0 {
+                // The lanes past the batch are zero on both sides: they add +0.0, which changes no sum that started at
+                // +0.0.
                 for k in 0..4 {
-                    acc[k] = add_rest(acc[k], &dy[whole..], x.get(from[k] + whole..).unwrap_or(&[]));
+                    let x = match I::V8::get(x, from[k] + whole) {
+                        Some(x) => x.and(keep),
+                        None => padded::<I::V8>(x.get(from[k] + whole..).unwrap_or(&[])).and(keep),
+                    };
+                    acc[k] = acc[k].axpy(dy_rest, x);
                 }
             }
             let grad = tree4(acc);
@@ -186,16 +195,14 @@ pub(super) fn weight_grad<I: Isa, S: GradSink>(
     }
 }
 
-/// The last terms of a lane sum. The lanes past them are zero on both sides: they add `+0.0`, which changes no sum that
-/// started at `+0.0`.
+/// Up to eight values, and zeros.
 #[inline(always)]
-fn add_rest<V: Vector>(acc: V, dy: &[f32], x: &[f32]) -> V {
-    let mut pads = [[0.0; SUM_LANES]; 2];
-    for (l, (&dy, &x)) in dy.iter().zip(x).enumerate().take(SUM_LANES) {
-        pads[0][l] = dy;
-        pads[1][l] = x;
+fn padded<V: Vector>(values: &[f32]) -> V {
+    let mut all = [0.0; SUM_LANES];
+    for (to, &value) in all.iter_mut().zip(values) {
+        *to = value;
     }
-    acc.axpy(V::from_slice(&pads[0]), V::from_slice(&pads[1]))
+    V::from_slice(&all)
 }
 
 /// Batch of one: every gradient is one product.

@@ -279,8 +279,8 @@ kernels! {
     /// first NaN). Every `dx` is a running sum from `+0.0` over windows in row-major order. `x` and `y` are those of
     /// [`max_pool_forward`].
     fn max_pool_backward(g: &PoolGeometry, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], batch: usize) {
-        portable: pool::backward(g, x, y, dy, dx, batch),
-        avx2: pool::backward(g, x, y, dy, dx, batch),
-        avx512: pool::backward(g, x, y, dy, dx, batch),
+        portable: pool::backward::<Portable>(g, x, y, dy, dx, batch),
+        avx2: pool::backward::<Avx2>(g, x, y, dy, dx, batch),
+        avx512: pool::backward::<Avx512>(g, x, y, dy, dx, batch),
     }
 }

@@ -1,6 +1,8 @@
 //! Max pooling.
 
 use super::PoolGeometry;
+use super::registers::Four;
+use super::vector::{Bits, Isa};
 
 /// Exact lane blocks of 8, then single lanes.
 #[inline(always)]
@@ -41,9 +43,9 @@ fn forward_pixel<const L: usize>(g: &PoolGeometry, x: &[f32], from: usize, batch
     *y = max;
 }
 
-/// Exact lane blocks of 8, then single lanes.
+/// Exact lane blocks of 8, 4 and 1.
 #[inline(always)]
-pub(super) fn backward(g: &PoolGeometry, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], batch: usize) {
+pub(super) fn backward<I: Isa>(g: &PoolGeometry, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], batch: usize) {
     let (Some(out_h), Some(out_w)) = (g.out_h(), g.out_w()) else { return };
     debug_assert!(x.len() == g.channels * g.in_h * g.in_w * batch && y.len() == g.channels * out_h * out_w * batch);
     debug_assert!(dx.len() == x.len() && dy.len() == y.len());
@@ -54,13 +56,14 @@ pub(super) fn backward(g: &PoolGeometry, x: &[f32], y: &[f32], dy: &[f32], dx: &
             for ox in 0..out_w {
                 let from = ((c * g.in_h + oy * g.stride) * g.in_w + ox * g.stride) * batch;
                 let mut b = 0;
-                while b + 8 <= batch {
-                    backward_pixel::<8>(g, x, dx, from + b, batch, block(y, to + b), block(dy, to + b));
-                    b += 8;
+                while batch - b >= 8 {
+                    b += backward_pixel::<I::V8>(g, x, dx, from + b, batch, y, dy, to + b);
+                }
+                if batch - b >= 4 {
+                    b += backward_pixel::<Four>(g, x, dx, from + b, batch, y, dy, to + b);
                 }
                 while b < batch {
-                    backward_pixel::<1>(g, x, dx, from + b, batch, block(y, to + b), block(dy, to + b));
-                    b += 1;
+                    b += backward_pixel::<f32>(g, x, dx, from + b, batch, y, dy, to + b);
                 }
                 to += batch;
             }
@@ -68,31 +71,32 @@ pub(super) fn backward(g: &PoolGeometry, x: &[f32], y: &[f32], dy: &[f32], dx: &
     }
 }
 
+/// Returns how many lanes it has done.
 #[inline(always)]
-fn backward_pixel<const L: usize>(
+#[allow(clippy::too_many_arguments)]
+fn backward_pixel<V: Bits>(
     g: &PoolGeometry,
     x: &[f32],
     dx: &mut [f32],
     from: usize,
     batch: usize,
-    y: &[f32; L],
-    dy: &[f32; L],
-) {
-    // All ones until the lane has found its maximum.
-    let mut open = [u32::MAX; L];
+    y: &[f32],
+    dy: &[f32],
+    to: usize,
+) -> usize {
+    let y = V::load(y, to);
+    // What is still to be given away: a lane becomes +0.0 when its maximum is found. Adding +0.0 changes no sum that
+    // started at +0.0.
+    let mut left = V::load(dy, to);
     for wy in 0..g.window {
         for wx in 0..g.window {
             let at = from + (wy * g.in_w + wx) * batch;
-            let (x, dx) = (block::<L>(x, at), block_mut::<L>(dx, at));
-            for l in 0..L {
-                let same = x[l] == y[l] || (x[l].is_nan() && y[l].is_nan());
-                let hit = if same { open[l] } else { 0 };
-                let sum = dx[l] + dy[l];
-                dx[l] = if hit != 0 { sum } else { dx[l] };
-                open[l] &= !hit;
-            }
+            let same = V::load(x, at).same(y);
+            V::load(dx, at).add(left.and(same)).store(dx, at);
+            left = left.and_not(same);
         }
     }
+    V::LANES
 }
 
 /// `L` values from `at` on.

@@ -11,9 +11,9 @@ use core::arch::x86 as arch;
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64 as arch;
 
+use super::vector::{Bits, Vector, chunk};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use super::vector::{Eight, Isa, Pair};
-use super::vector::{Vector, chunk};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector {
@@ -60,6 +60,59 @@ pub(super) struct Four(arch::__m128);
 #[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"))]
 vector!(Four, 4, _mm_set1_ps, _mm_add_ps, _mm_mul_ps);
 
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+macro_rules! x86_bits {
+    ($type:ident, $and:ident, $and_not:ident, $or:ident, $compare:ident) => {
+        impl Bits for $type {
+            #[inline(always)]
+            fn and(self, mask: Self) -> Self {
+                // SAFETY: the register's instruction set is there, see its type.
+                Self(unsafe { arch::$and(self.0, mask.0) })
+            }
+
+            #[inline(always)]
+            fn and_not(self, mask: Self) -> Self {
+                // SAFETY: the register's instruction set is there, see its type.
+                Self(unsafe { arch::$and_not(mask.0, self.0) })
+            }
+
+            #[inline(always)]
+            fn same(self, other: Self) -> Self {
+                // SAFETY: the register's instruction set is there, see its type.
+                unsafe {
+                    let nans = arch::$and($compare::unordered(self.0, self.0), $compare::unordered(other.0, other.0));
+                    Self(arch::$or($compare::equal(self.0, other.0), nans))
+                }
+            }
+        }
+    };
+}
+
+#[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"))]
+mod compare4 {
+    pub(super) use super::arch::{_mm_cmpeq_ps as equal, _mm_cmpunord_ps as unordered};
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+mod compare8 {
+    use super::arch::{__m256, _CMP_EQ_OQ, _CMP_UNORD_Q, _mm256_cmp_ps};
+
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub(super) fn equal(a: __m256, b: __m256) -> __m256 {
+        _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b)
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx")]
+    pub(super) fn unordered(a: __m256, b: __m256) -> __m256 {
+        _mm256_cmp_ps::<_CMP_UNORD_Q>(a, b)
+    }
+}
+
+#[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"))]
+x86_bits!(Four, _mm_and_ps, _mm_andnot_ps, _mm_or_ps, compare4);
+
 #[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"))]
 impl Four {
     /// `(s[0]+s[2]) + (s[1]+s[3])` of each.
@@ -83,6 +136,35 @@ pub(super) struct Four(arch::float32x4_t);
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 vector!(Four, 4, vdupq_n_f32, vaddq_f32, vmulq_f32);
+
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+impl Bits for Four {
+    #[inline(always)]
+    fn and(self, mask: Self) -> Self {
+        use bytemuck::must_cast as cast;
+        // SAFETY: the target has NEON.
+        Self(cast(unsafe { arch::vandq_u32(cast(self.0), cast(mask.0)) }))
+    }
+
+    #[inline(always)]
+    fn and_not(self, mask: Self) -> Self {
+        use bytemuck::must_cast as cast;
+        // SAFETY: the target has NEON.
+        Self(cast(unsafe { arch::vbicq_u32(cast(self.0), cast(mask.0)) }))
+    }
+
+    #[inline(always)]
+    fn same(self, other: Self) -> Self {
+        use arch::{vceqq_f32, vmvnq_u32, vorrq_u32};
+        // SAFETY: the target has NEON.
+        let mask = unsafe {
+            // Neither equals itself.
+            let nans = vmvnq_u32(vorrq_u32(vceqq_f32(self.0, self.0), vceqq_f32(other.0, other.0)));
+            vorrq_u32(vceqq_f32(self.0, other.0), nans)
+        };
+        Self(bytemuck::must_cast(mask))
+    }
+}
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 impl Four {
@@ -157,6 +239,30 @@ impl Vector for Four {
     }
 }
 
+#[cfg(not(any(
+    all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"),
+    all(target_arch = "aarch64", target_feature = "neon")
+)))]
+impl Bits for Four {
+    #[inline(always)]
+    fn and(self, mask: Self) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, mask.0);
+        Self([a.and(e), b.and(f), c.and(g), d.and(h)])
+    }
+
+    #[inline(always)]
+    fn and_not(self, mask: Self) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, mask.0);
+        Self([a.and_not(e), b.and_not(f), c.and_not(g), d.and_not(h)])
+    }
+
+    #[inline(always)]
+    fn same(self, other: Self) -> Self {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        Self([a.same(e), b.same(f), c.same(g), d.same(h)])
+    }
+}
+
 /// AVX2: eight lanes in a register, sixteen in two.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub(super) struct Avx2;
@@ -188,6 +294,9 @@ pub(super) struct Ymm(arch::__m256);
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 vector!(Ymm, 8, _mm256_set1_ps, _mm256_add_ps, _mm256_mul_ps);
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+x86_bits!(Ymm, _mm256_and_ps, _mm256_andnot_ps, _mm256_or_ps, compare8);
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 impl Eight for Ymm {

@@ -127,8 +127,52 @@ impl<V: Vector> Vector for Pair<V> {
     }
 }
 
+/// Lanes as bit patterns. A mask has lanes of all ones or all zeros.
+pub(super) trait Bits: Vector {
+    /// The lanes under the mask, `+0.0` elsewhere.
+    fn and(self, mask: Self) -> Self;
+    /// The lanes outside the mask, `+0.0` under it.
+    fn and_not(self, mask: Self) -> Self;
+    /// The mask of lanes that are equal (zeros of either sign are) or NaN in both.
+    fn same(self, other: Self) -> Self;
+}
+
+impl Bits for f32 {
+    #[inline(always)]
+    fn and(self, mask: Self) -> Self {
+        Self::from_bits(self.to_bits() & mask.to_bits())
+    }
+
+    #[inline(always)]
+    fn and_not(self, mask: Self) -> Self {
+        Self::from_bits(self.to_bits() & !mask.to_bits())
+    }
+
+    #[inline(always)]
+    fn same(self, other: Self) -> Self {
+        Self::from_bits(if self == other || (self.is_nan() && other.is_nan()) { u32::MAX } else { 0 })
+    }
+}
+
+impl<V: Bits> Bits for Pair<V> {
+    #[inline(always)]
+    fn and(self, mask: Self) -> Self {
+        Self(self.0.and(mask.0), self.1.and(mask.1))
+    }
+
+    #[inline(always)]
+    fn and_not(self, mask: Self) -> Self {
+        Self(self.0.and_not(mask.0), self.1.and_not(mask.1))
+    }
+
+    #[inline(always)]
+    fn same(self, other: Self) -> Self {
+        Self(self.0.same(other.0), self.1.same(other.1))
+    }
+}
+
 /// Eight lanes that can be folded for a lane sum.
-pub(super) trait Eight: Vector {
+pub(super) trait Eight: Bits {
     /// Lane `l` plus lane `l + 4`.
     fn fold(self) -> Four;
 }
