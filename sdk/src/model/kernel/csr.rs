@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::lanes::{Rows, SUM_LANES, for_lane_blocks};
 use super::registers::Four;
-use super::vector::{Bits, Isa, Pair, Vector, tree4};
+use super::vector::{Eight, Isa, Pair, Vector, tree4};
 use super::{GradSink, Pattern};
 
 impl Pattern<'_> {
@@ -62,7 +62,10 @@ fn forward_lanes<V: Vector, const R: usize>(
             let live = if o + r < outputs { pattern.row(o + r) } else { 0..0 };
             (&pattern.cols[live.clone()], &w[live])
         });
-        let mut acc: [V; R] = core::array::from_fn(|r| V::splat(bias.get(o + r).copied().unwrap_or(0.0)));
+        let mut acc = [V::splat(0.0); R];
+        for r in 0..R {
+            acc[r] = V::splat(bias.get(o + r).copied().unwrap_or(0.0));
+        }
         let common = rows.iter().map(|row| row.0.len().min(row.1.len())).min().unwrap_or(0);
         let heads: [(&[u16], &[f32]); R] = core::array::from_fn(|r| (&rows[r].0[..common], &rows[r].1[..common]));
         for k in 0..common {
@@ -135,7 +138,10 @@ fn input_grad_lanes<V: Vector>(
     V::LANES
 }
 
-/// Four live weights of a row at a time.
+/// Live weights whose gradients are handed on together.
+const PIECE: usize = 32;
+
+/// Four live weights of a row at a time; the row of `dy` stays in registers up to a batch of 16.
 #[inline(always)]
 pub(super) fn weight_grad<I: Isa, S: GradSink>(
     pattern: Pattern,
@@ -148,77 +154,111 @@ pub(super) fn weight_grad<I: Isa, S: GradSink>(
 ) {
     debug_assert!(pattern.row_ptr.len() == outputs + 1);
     debug_assert!(dy.len() == outputs * batch && x.len() == inputs * batch);
-    if batch == 1 {
-        return weight_grad_single(pattern, dy, x, outputs, sink);
-    }
     let x = &x[..inputs * batch];
-    let whole = batch / SUM_LANES * SUM_LANES;
-    let rest = batch - whole;
-    let masks: [f32; SUM_LANES] = core::array::from_fn(|l| f32::from_bits(if l < rest { u32::MAX } else { 0 }));
-    let keep = I::V8::from_slice(&masks);
+    let mut grad = [0.0; PIECE];
     for o in 0..outputs {
         let dy = &dy[o * batch..][..batch];
-        let dy_rest = padded::<I::V8>(&dy[whole..]);
-        let live = pattern.row(o);
-        let mut offset = live.start;
-        for cols in pattern.cols[live].chunks(4) {
-            // Past the last weight comes the last one again, of which the result is dropped.
-            let from: [usize; 4] = core::array::from_fn(|k| usize::from(cols[k.min(cols.len() - 1)]) * batch);
-            let mut acc = [I::V8::splat(0.0); 4];
-            for t in (0..whole).step_by(SUM_LANES) {
-                let lanes = I::V8::load(dy, t);
-                for k in 0..4 {
-                    if let Some(x) = I::V8::get(x, from[k] + t) {
-                        acc[k] = acc[k].axpy(lanes, x);
-                    }
-                }
-            }
-            if rest > 0 {
-                // The lanes past the batch are zero on both sides: they add +0.0, which changes no sum that started at
-                // +0.0.
-                for k in 0..4 {
-                    let x = match I::V8::get(x, from[k] + whole) {
-                        Some(x) => x.and(keep),
-                        None => padded::<I::V8>(x.get(from[k] + whole..).unwrap_or(&[])).and(keep),
-                    };
-                    acc[k] = acc[k].axpy(dy_rest, x);
-                }
-            }
-            let grad = tree4(acc);
-            if cols.len() == 4 {
-                sink.take(offset, &grad);
-            } else {
-                sink.take(offset, &grad[..cols.len()]);
-            }
-            offset += cols.len();
-        }
-    }
-}
-
-/// Up to eight values, and zeros.
-#[inline(always)]
-fn padded<V: Vector>(values: &[f32]) -> V {
-    let mut all = [0.0; SUM_LANES];
-    for (to, &value) in all.iter_mut().zip(values) {
-        *to = value;
-    }
-    V::from_slice(&all)
-}
-
-/// Batch of one: every gradient is one product.
-#[inline(always)]
-fn weight_grad_single<S: GradSink>(pattern: Pattern, dy: &[f32], x: &[f32], outputs: usize, sink: &mut S) {
-    const PIECE: usize = 32;
-    for (o, &g) in dy[..outputs].iter().enumerate() {
         let live = pattern.row(o);
         let mut offset = live.start;
         for cols in pattern.cols[live].chunks(PIECE) {
-            let mut grad = [0.0; PIECE];
-            for (grad, &col) in grad.iter_mut().zip(cols) {
-                *grad += g * x.get(usize::from(col)).copied().unwrap_or(0.0);
+            match batch {
+                0 => {}
+                1 => products(dy[0], x, cols, &mut grad),
+                2..=8 => dots::<I::V8, 1>(dy, x, cols, &mut grad),
+                9..=16 => dots::<I::V8, 2>(dy, x, cols, &mut grad),
+                _ => long_dots::<I::V8>(dy, x, cols, &mut grad),
             }
             sink.take(offset, &grad[..cols.len()]);
             offset += cols.len();
         }
     }
+}
+
+/// Batch of one: every sum has one term.
+#[inline(always)]
+fn products(dy: f32, x: &[f32], cols: &[u16], grad: &mut [f32; PIECE]) {
+    for (grad, &col) in grad.iter_mut().zip(cols) {
+        *grad = 0.0 + dy * x.get(usize::from(col)).copied().unwrap_or(0.0);
+    }
+}
+
+/// A batch of `B` blocks of lanes, of which the last may not be full.
+#[inline(always)]
+fn dots<V: Eight, const B: usize>(dy: &[f32], x: &[f32], cols: &[u16], grad: &mut [f32; PIECE]) {
+    let batch = dy.len();
+    let first = (B - 1) * SUM_LANES;
+    let keep = mask::<V>(batch - first);
+    let mut lanes = [V::splat(0.0); B];
+    for b in 0..B {
+        lanes[b] = at(dy, b * SUM_LANES);
+    }
+    for (cols, grad) in cols.chunks(4).zip(grad.chunks_exact_mut(4)) {
+        let from = starts(cols, batch);
+        let mut sums = [V::splat(0.0); 4];
+        for k in 0..4 {
+            for b in 0..B - 1 {
+                sums[k] = sums[k].axpy(lanes[b], at(x, from[k] + b * SUM_LANES));
+            }
+            sums[k] = sums[k].axpy(lanes[B - 1], at::<V>(x, from[k] + first).and(keep));
+        }
+        grad.copy_from_slice(&tree4(sums));
+    }
+}
+
+/// Any batch.
+#[inline(always)]
+fn long_dots<V: Eight>(dy: &[f32], x: &[f32], cols: &[u16], grad: &mut [f32; PIECE]) {
+    let batch = dy.len();
+    let whole = batch / SUM_LANES * SUM_LANES;
+    let keep = mask::<V>(batch - whole);
+    for (cols, grad) in cols.chunks(4).zip(grad.chunks_exact_mut(4)) {
+        let from = starts(cols, batch);
+        let mut sums = [V::splat(0.0); 4];
+        for t in (0..whole).step_by(SUM_LANES) {
+            let lanes = V::load(dy, t);
+            for k in 0..4 {
+                sums[k] = sums[k].axpy(lanes, at(x, from[k] + t));
+            }
+        }
+        if whole < batch {
+            let lanes = at::<V>(dy, whole);
+            for k in 0..4 {
+                sums[k] = sums[k].axpy(lanes, at::<V>(x, from[k] + whole).and(keep));
+            }
+        }
+        grad.copy_from_slice(&tree4(sums));
+    }
+}
+
+/// Where the inputs of one to four weights start. Past the last weight comes the last one again, of which the result is
+/// dropped.
+#[inline(always)]
+fn starts(cols: &[u16], batch: usize) -> [usize; 4] {
+    core::array::from_fn(|k| usize::from(cols[k.min(cols.len() - 1)]) * batch)
+}
+
+/// Keeps the first `lanes`. With zeros on both sides the other lanes add `+0.0`, which changes no sum that started at `+0.0`.
+#[inline(always)]
+fn mask<V: Vector>(lanes: usize) -> V {
+    let all: [f32; SUM_LANES] = core::array::from_fn(|l| f32::from_bits(if l < lanes { u32::MAX } else { 0 }));
+    V::from_slice(&all)
+}
+
+/// Eight values from `from` on, zeros past the end.
+#[inline(always)]
+fn at<V: Vector>(values: &[f32], from: usize) -> V {
+    match V::get(values, from) {
+        Some(lanes) => lanes,
+        None => V::from_slice(&padded(values, from)),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn padded(values: &[f32], from: usize) -> [f32; SUM_LANES] {
+    let mut all = [0.0; SUM_LANES];
+    for (to, &value) in all.iter_mut().zip(values.get(from..).unwrap_or(&[])) {
+        *to = value;
+    }
+    all
 }

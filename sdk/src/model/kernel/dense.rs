@@ -63,7 +63,10 @@ fn forward_rows<V: Vector, const R: usize>(
     left: usize,
 ) {
     let rows: [&[f32]; R] = core::array::from_fn(|r| &w[(o + r) * inputs..][..inputs]);
-    let mut acc: [V; R] = core::array::from_fn(|r| V::splat(bias.get(o + r).copied().unwrap_or(0.0)));
+    let mut acc = [V::splat(0.0); R];
+    for r in 0..R {
+        acc[r] = V::splat(bias.get(o + r).copied().unwrap_or(0.0));
+    }
     for i in 0..inputs {
         let xi = x.get(i);
         for r in 0..R {

@@ -2,6 +2,10 @@
 //!
 //! Arrays and loops over them would do if LLVM kept them in registers; with more than a few rows of accumulators it does
 //! not. Here each operation is one instruction by construction. All of them are exactly rounded lane by lane.
+//!
+//! Everything between a kernel and an operation must be `#[inline(always)]`. Closures handed to `map`, `from_fn` and the
+//! like must not touch vectors: they may end up in a function of their own, which lacks the instruction set, and every
+//! operation in it becomes a call.
 
 use super::registers::Four;
 
@@ -186,8 +190,8 @@ impl Eight for Pair<Four> {
 
 /// The ends of four lane sums.
 #[inline(always)]
-pub(super) fn tree4<V: Eight>(sums: [V; 4]) -> [f32; 4] {
-    Four::tree4(sums.map(V::fold))
+pub(super) fn tree4<V: Eight>([a, b, c, d]: [V; 4]) -> [f32; 4] {
+    Four::tree4([a.fold(), b.fold(), c.fold(), d.fold()])
 }
 
 /// The vectors of an instruction set.
