@@ -2,7 +2,6 @@
 
 use core::ops::Range;
 
-use super::registers::Four;
 use super::vector::{Isa, Vector};
 use super::{ConvGeometry, Pattern};
 
@@ -101,7 +100,7 @@ impl Chunk {
             t += self.sums::<I::V8>(y, x, base, t);
         }
         if y.len() - t >= 4 {
-            t += self.sums::<Four>(y, x, base, t);
+            t += self.sums::<I::V4>(y, x, base, t);
         }
         while y.len() > t {
             t += self.sums::<f32>(y, x, base, t);

@@ -5,7 +5,6 @@ use core::ops::Range;
 
 use super::conv::{Taps, inner};
 use super::lanes::SUM_LANES;
-use super::registers::Four;
 use super::vector::{Isa, Vector, tree4};
 use super::{ConvGeometry, GradSink};
 
@@ -64,7 +63,7 @@ fn add_run<I: Isa>(dx: &mut [f32], w: f32, dy: &[f32]) {
         t += add_block::<I::V8>(dx, w, dy, t);
     }
     if len - t >= 4 {
-        t += add_block::<Four>(dx, w, dy, t);
+        t += add_block::<I::V4>(dx, w, dy, t);
     }
     while t < len {
         t += add_block::<f32>(dx, w, dy, t);

@@ -4,7 +4,6 @@
 use core::ops::Range;
 
 use super::lanes::{Rows, SUM_LANES, for_lane_blocks};
-use super::registers::Four;
 use super::vector::{Eight, Isa, Pair, Vector, tree4};
 use super::{GradSink, Pattern};
 
@@ -105,7 +104,7 @@ pub(super) fn input_grad<I: Isa>(
         } else if left >= 8 {
             at += input_grad_lanes::<I::V8>(pattern, w, dy, dx, outputs, batch, at);
         } else if left >= 4 {
-            at += input_grad_lanes::<Four>(pattern, w, dy, dx, outputs, batch, at);
+            at += input_grad_lanes::<I::V4>(pattern, w, dy, dx, outputs, batch, at);
         } else if left >= 2 {
             at += input_grad_lanes::<Pair<f32>>(pattern, w, dy, dx, outputs, batch, at);
         } else {

@@ -52,6 +52,19 @@ macro_rules! kernels {
             )*
         }
 
+        /// What a microcontroller runs, with its block sizes.
+        #[cfg(test)]
+        pub(super) mod scalar {
+            use super::*;
+            use crate::model::kernel::scalars::NoVectors as Portable;
+            const ROWS: usize = 2;
+            $(
+                pub(in super::super) fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                    $portable
+                }
+            )*
+        }
+
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         pub(super) mod avx2 {
             use super::*;

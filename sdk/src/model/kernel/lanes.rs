@@ -62,7 +62,7 @@ macro_rules! for_lane_blocks {
                 $body::<$isa::V8 $(, $param)*>($($arg),*);
                 $at += 8;
             } else if $left > 1 {
-                $body::<$crate::model::kernel::registers::Four $(, $param)*>($($arg),*);
+                $body::<$isa::V4 $(, $param)*>($($arg),*);
                 $at += 4;
             } else {
                 $body::<f32 $(, $param)*>($($arg),*);

@@ -29,6 +29,14 @@ mod lanes;
 mod loss;
 mod pool;
 mod registers;
+#[cfg(any(
+    test,
+    not(any(
+        all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"),
+        all(target_arch = "aarch64", target_feature = "neon")
+    ))
+))]
+mod scalars;
 mod vector;
 
 #[cfg(test)]

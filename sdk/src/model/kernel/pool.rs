@@ -1,7 +1,6 @@
 //! Max pooling.
 
 use super::PoolGeometry;
-use super::registers::Four;
 use super::vector::{Bits, Isa};
 
 /// Exact lane blocks of 8, then single lanes.
@@ -60,7 +59,7 @@ pub(super) fn backward<I: Isa>(g: &PoolGeometry, x: &[f32], y: &[f32], dy: &[f32
                     b += backward_pixel::<I::V8>(g, x, dx, from + b, batch, y, dy, to + b);
                 }
                 if batch - b >= 4 {
-                    b += backward_pixel::<Four>(g, x, dx, from + b, batch, y, dy, to + b);
+                    b += backward_pixel::<I::V4>(g, x, dx, from + b, batch, y, dy, to + b);
                 }
                 while b < batch {
                     b += backward_pixel::<f32>(g, x, dx, from + b, batch, y, dy, to + b);

@@ -11,7 +11,8 @@ use core::arch::x86 as arch;
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64 as arch;
 
-use super::vector::{Bits, Vector, chunk};
+#[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))]
+use super::vector::{Bits, Quad, Vector, chunk};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use super::vector::{Eight, Isa, Pair};
 
@@ -114,10 +115,9 @@ mod compare8 {
 x86_bits!(Four, _mm_and_ps, _mm_andnot_ps, _mm_or_ps, compare4);
 
 #[cfg(all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"))]
-impl Four {
-    /// `(s[0]+s[2]) + (s[1]+s[3])` of each.
+impl Quad for Four {
     #[inline(always)]
-    pub(super) fn tree4([s0, s1, s2, s3]: [Self; 4]) -> [f32; 4] {
+    fn tree4([s0, s1, s2, s3]: [Self; 4]) -> [f32; 4] {
         use arch::{_mm_add_ps, _mm_movehl_ps, _mm_movelh_ps, _mm_unpackhi_ps, _mm_unpacklo_ps};
         // SAFETY: the target has SSE2.
         unsafe {
@@ -167,10 +167,9 @@ impl Bits for Four {
 }
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
-impl Four {
-    /// `(s[0]+s[2]) + (s[1]+s[3])` of each.
+impl Quad for Four {
     #[inline(always)]
-    pub(super) fn tree4([s0, s1, s2, s3]: [Self; 4]) -> [f32; 4] {
+    fn tree4([s0, s1, s2, s3]: [Self; 4]) -> [f32; 4] {
         use arch::{vaddq_f32, vcombine_f32, vget_high_f32, vget_low_f32, vzip1q_f32, vzip2q_f32};
         // SAFETY: the target has NEON.
         unsafe {
@@ -185,83 +184,12 @@ impl Four {
 }
 
 /// Four scalars.
+/// Scalars, where there are no vector registers.
 #[cfg(not(any(
     all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"),
     all(target_arch = "aarch64", target_feature = "neon")
 )))]
-#[derive(Clone, Copy)]
-pub(super) struct Four([f32; 4]);
-
-#[cfg(not(any(
-    all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"),
-    all(target_arch = "aarch64", target_feature = "neon")
-)))]
-impl Four {
-    /// `(s[0]+s[2]) + (s[1]+s[3])` of each.
-    #[inline(always)]
-    pub(super) fn tree4(sums: [Self; 4]) -> [f32; 4] {
-        sums.map(|Self([a, b, c, d])| (a + c) + (b + d))
-    }
-}
-
-#[cfg(not(any(
-    all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"),
-    all(target_arch = "aarch64", target_feature = "neon")
-)))]
-impl Vector for Four {
-    const LANES: usize = 4;
-
-    #[inline(always)]
-    fn splat(value: f32) -> Self {
-        Self([value; 4])
-    }
-
-    #[inline(always)]
-    fn from_slice(data: &[f32]) -> Self {
-        Self(chunk(data))
-    }
-
-    #[inline(always)]
-    fn to_slice(self, data: &mut [f32]) {
-        data.copy_from_slice(&self.0);
-    }
-
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
-        Self([a + e, b + f, c + g, d + h])
-    }
-
-    #[inline(always)]
-    fn mul(self, other: Self) -> Self {
-        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
-        Self([a * e, b * f, c * g, d * h])
-    }
-}
-
-#[cfg(not(any(
-    all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"),
-    all(target_arch = "aarch64", target_feature = "neon")
-)))]
-impl Bits for Four {
-    #[inline(always)]
-    fn and(self, mask: Self) -> Self {
-        let ([a, b, c, d], [e, f, g, h]) = (self.0, mask.0);
-        Self([a.and(e), b.and(f), c.and(g), d.and(h)])
-    }
-
-    #[inline(always)]
-    fn and_not(self, mask: Self) -> Self {
-        let ([a, b, c, d], [e, f, g, h]) = (self.0, mask.0);
-        Self([a.and_not(e), b.and_not(f), c.and_not(g), d.and_not(h)])
-    }
-
-    #[inline(always)]
-    fn same(self, other: Self) -> Self {
-        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
-        Self([a.same(e), b.same(f), c.same(g), d.same(h)])
-    }
-}
+pub(super) use super::scalars::Scalars as Four;
 
 /// AVX2: eight lanes in a register, sixteen in two.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -269,6 +197,7 @@ pub(super) struct Avx2;
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 impl Isa for Avx2 {
+    type V4 = Four;
     type V8 = Ymm;
     type V16 = Pair<Ymm>;
     type Run = Pair<Pair<Pair<Ymm>>>;
@@ -281,6 +210,7 @@ pub(super) struct Avx512;
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 impl Isa for Avx512 {
+    type V4 = Four;
     type V8 = Ymm;
     type V16 = Zmm;
     type Run = Pair<Pair<Zmm>>;
@@ -300,6 +230,8 @@ x86_bits!(Ymm, _mm256_and_ps, _mm256_andnot_ps, _mm256_or_ps, compare8);
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 impl Eight for Ymm {
+    type Half = Four;
+
     #[inline(always)]
     fn fold(self) -> Four {
         let [low, high]: [[f32; 4]; 2] = bytemuck::must_cast(self.0);

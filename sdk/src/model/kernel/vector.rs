@@ -175,15 +175,26 @@ impl<V: Bits> Bits for Pair<V> {
     }
 }
 
-/// Eight lanes that can be folded for a lane sum.
-pub(super) trait Eight: Bits {
-    /// Lane `l` plus lane `l + 4`.
-    fn fold(self) -> Four;
+/// Four lanes.
+pub(super) trait Quad: Bits {
+    /// `(s[0]+s[2]) + (s[1]+s[3])` of each.
+    fn tree4(sums: [Self; 4]) -> [f32; 4];
 }
 
-impl Eight for Pair<Four> {
+/// Eight lanes that can be folded for a lane sum.
+pub(super) trait Eight: Bits {
+    /// Four lanes.
+    type Half: Quad;
+
+    /// Lane `l` plus lane `l + 4`.
+    fn fold(self) -> Self::Half;
+}
+
+impl<V: Quad> Eight for Pair<V> {
+    type Half = V;
+
     #[inline(always)]
-    fn fold(self) -> Four {
+    fn fold(self) -> V {
         self.0.add(self.1)
     }
 }
@@ -191,11 +202,13 @@ impl Eight for Pair<Four> {
 /// The ends of four lane sums.
 #[inline(always)]
 pub(super) fn tree4<V: Eight>([a, b, c, d]: [V; 4]) -> [f32; 4] {
-    Four::tree4([a.fold(), b.fold(), c.fold(), d.fold()])
+    V::Half::tree4([a.fold(), b.fold(), c.fold(), d.fold()])
 }
 
 /// The vectors of an instruction set.
 pub(super) trait Isa {
+    /// 4 lanes.
+    type V4: Quad;
     /// 8 lanes.
     type V8: Eight;
     /// 16 lanes.
@@ -210,6 +223,7 @@ pub(super) trait Isa {
 pub(super) struct Portable;
 
 impl Isa for Portable {
+    type V4 = Four;
     type V8 = Pair<Four>;
     type V16 = Pair<Pair<Four>>;
     #[cfg(target_pointer_width = "64")]

@@ -270,6 +270,7 @@ macro_rules! variant_tests {
 }
 
 variant_tests!(portable, true, dispatch::portable);
+variant_tests!(scalar, true, dispatch::scalar);
 variant_tests!(dispatched, true, dispatch);
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 variant_tests!(avx2, crate::model::kernel::dispatch::has_avx2(), dispatch::checked::avx2);

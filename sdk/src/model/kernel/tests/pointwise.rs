@@ -19,7 +19,7 @@ proptest! {
     /// Against the definition in the bits, and against double precision within rounding.
     #[test]
     fn loss(classes in 1usize..12, batch in 1usize..12, mut seed: u64) {
-        let logits: Vec<f32> = (0..classes * batch).map(|_| random(&mut seed) as u16 as f32 / 2000.0 - 16.0).collect();
+        let logits: Vec<f32> = (0..classes * batch).map(|_| f32::from(random(&mut seed) as u16) / 2000.0 - 16.0).collect();
         let labels: Vec<u16> = (0..batch).map(|_| (random(&mut seed) % classes as u64) as u16).collect();
         let mut grad = logits.clone();
         let loss = softmax_cross_entropy(&mut grad, &labels, classes, batch);
