@@ -140,8 +140,15 @@ kernels! {
     /// If a slice is shorter than its shape; as all functions of this module.
     fn dense_forward(w: &[f32], bias: &[f32], x: &[f32], y: &mut [f32], inputs: usize, outputs: usize, batch: usize) {
         portable: dense::forward::<Portable, ROWS>(w, bias, x, y, inputs, outputs, batch),
-        avx2: dense::forward::<Avx2, 4>(w, bias, x, y, inputs, outputs, batch),
-        avx512: dense::forward::<Avx512, 8>(w, bias, x, y, inputs, outputs, batch),
+        // One sum an output: nothing to vectorise, and with wide registers at hand LLVM makes it slower.
+        avx2: match batch {
+            1 => portable::dense_forward(w, bias, x, y, inputs, outputs, batch),
+            _ => dense::forward::<Avx2, 4>(w, bias, x, y, inputs, outputs, batch),
+        },
+        avx512: match batch {
+            1 => portable::dense_forward(w, bias, x, y, inputs, outputs, batch),
+            _ => dense::forward::<Avx512, 8>(w, bias, x, y, inputs, outputs, batch),
+        },
     }
 
     /// `dx[i][b] = sum over o of w[o][i] * dy[o][b]`: one running sum from `+0.0`, ascending `o`.
