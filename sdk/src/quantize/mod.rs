@@ -113,17 +113,18 @@ pub struct Quantized<'a> {
 /// Order of coordinates is kept. Cost: about 0.3 ns a value for nearest and 0.7 ns for stochastic with 128-bit vectors.
 pub fn quantize_in_place(values: &mut [f32], step: Step, rounding: Rounding) -> Quantized<'_> {
     match rounding {
-        Rounding::Nearest => in_place(values, step, |_, scaled| nearest(scaled)),
+        Rounding::Nearest => in_place(values, step, |_, scaled, near| nearest(scaled, near)),
         Rounding::Stochastic { seed, first } => {
             let uniform = Uniform::new(seed);
-            in_place(values, step, |i, scaled| stochastic(scaled, uniform.at(first.wrapping_add(i))))
+            in_place(values, step, |i, scaled, near| stochastic(scaled, uniform.at(first.wrapping_add(i)), near))
         }
     }
 }
 
+/// `round(index, scaled, near)` rounds; `near` promises `|scaled| < NEAR`.
 #[inline(always)]
-fn in_place(values: &mut [f32], step: Step, round: impl Fn(u32, f32) -> i32) -> Quantized<'_> {
-    /// Values between two updates of the wide counters; the narrow ones inside stay in vector registers.
+fn in_place(values: &mut [f32], step: Step, round: impl Fn(u32, f32, bool) -> i32) -> Quantized<'_> {
+    /// Values that take the vectorised path together, or together do not.
     const CHUNK: usize = 1024;
     const LIMIT: f32 = MAX_SYMBOL as f32;
     let (mut saturated, mut non_finite) = (0usize, 0usize);
@@ -131,27 +132,52 @@ fn in_place(values: &mut [f32], step: Step, round: impl Fn(u32, f32) -> i32) -> 
     for (chunk, part) in symbols.chunks_mut(CHUNK).enumerate() {
         // Wraps only past 2^32 coordinates, more than any delta has.
         let first = (chunk as u32).wrapping_mul(CHUNK as u32);
-        let (mut large, mut wild) = (0u32, 0u32);
-        for (i, symbol) in part.iter_mut().enumerate() {
-            let x = f32::from_bits(*symbol as u32);
-            let finite = x.abs() <= f32::MAX;
-            let scaled = if finite { x * step.reciprocal } else { 0.0 };
-            large += u32::from(scaled.abs() > LIMIT);
-            wild += u32::from(!finite);
-            // Written so that it compiles to one minimum and one maximum.
-            let low = if scaled < LIMIT { scaled } else { LIMIT };
-            let clamped = if low > -LIMIT { low } else { -LIMIT };
-            *symbol = round(first.wrapping_add(i as u32), clamped);
+        let real = |symbol: i32| f32::from_bits(symbol as u32);
+        // A NaN is not near either.
+        let near = |&symbol: &i32| (real(symbol) * step.reciprocal).abs() < NEAR;
+        if part.iter().fold(true, |all, symbol| all & near(symbol)) {
+            for (i, symbol) in part.iter_mut().enumerate() {
+                *symbol = round(first.wrapping_add(i as u32), real(*symbol) * step.reciprocal, true);
+            }
+            continue;
         }
-        saturated += large as usize;
-        non_finite += wild as usize;
+        for (i, symbol) in part.iter_mut().enumerate() {
+            let x = real(*symbol);
+            let scaled = if x.is_finite() { x * step.reciprocal } else { 0.0 };
+            saturated += usize::from(scaled.abs() > LIMIT);
+            non_finite += usize::from(!x.is_finite());
+            *symbol = round(first.wrapping_add(i as u32), scaled.clamp(-LIMIT, LIMIT), false);
+        }
     }
     Quantized { symbols, saturated, non_finite }
 }
 
+/// Bound of the path on which adding [`MAGIC`] rounds to a whole number, half to even, and leaves it in the low bits of the
+/// sum: a conversion that every vector unit has.
+const NEAR: f32 = 4_194_304.0; // 2^22
+const MAGIC: f32 = 12_582_912.0; // 1.5 * 2^23
+
+#[inline(always)]
+fn nearest(scaled: f32, near: bool) -> i32 {
+    if near { (scaled + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32 } else { nearest_far(scaled) }
+}
+
+/// Needs `0 <= u < 1`. A whole number stays itself: `u < 0` never holds.
+#[inline(always)]
+fn stochastic(scaled: f32, u: f32, near: bool) -> i32 {
+    if !near {
+        return stochastic_far(scaled, u);
+    }
+    let sum = scaled + MAGIC;
+    let (rounded, whole) = (sum - MAGIC, sum.to_bits() as i32 - MAGIC.to_bits() as i32);
+    let above = rounded > scaled;
+    let floor = if above { rounded - 1.0 } else { rounded };
+    whole - i32::from(above) + i32::from(u < scaled - floor)
+}
+
 /// Half to even, by truncation because `core` has no `round` on every target. Needs `|scaled| <= 2^24`.
 #[inline(always)]
-fn nearest(scaled: f32) -> i32 {
+fn nearest_far(scaled: f32) -> i32 {
     let whole = scaled as i32;
     let rest = scaled - whole as f32; // exact; has the sign of `scaled`
     let odd = whole & 1 != 0;
@@ -160,9 +186,9 @@ fn nearest(scaled: f32) -> i32 {
     whole + i32::from(up) - i32::from(down)
 }
 
-/// Needs `|scaled| <= 2^24` and `0 <= u < 1`. A whole number stays itself: `u < 0` never holds.
+/// As [`stochastic`]. Needs `|scaled| <= 2^24`.
 #[inline(always)]
-fn stochastic(scaled: f32, u: f32) -> i32 {
+fn stochastic_far(scaled: f32, u: f32) -> i32 {
     let whole = scaled as i32;
     let floor = whole - i32::from(whole as f32 > scaled);
     floor + i32::from(u < scaled - floor as f32)

@@ -17,7 +17,7 @@ fn reference_vectors() {
     assert_eq!(quantized.symbols, [1, -3, 4, 1, 0, 5, -1, 0]);
     assert_eq!((quantized.saturated, quantized.non_finite), (0, 0));
     let mut values = X;
-    let given = in_place(&mut values, step(0.75), |i, scaled| stochastic(scaled, U[i as usize]));
+    let given = in_place(&mut values, step(0.75), |i, scaled, near| stochastic(scaled, U[i as usize], near));
     assert_eq!(given.symbols, [1, -2, 4, 1, -1, 6, -1, 0]);
     for (step_size, symbols) in [
         // QSGD of the same vector: step = norm / levels.
@@ -26,7 +26,7 @@ fn reference_vectors() {
         (0.699_469_7, [1, -2, 4, 1, -1, 6, -2, 0]),
     ] {
         let mut values = X;
-        let given = in_place(&mut values, step(step_size), |i, scaled| stochastic(scaled, U[i as usize]));
+        let given = in_place(&mut values, step(step_size), |i, scaled, near| stochastic(scaled, U[i as usize], near));
         assert_eq!(given.symbols, symbols, "step {step_size}");
     }
 }
@@ -70,10 +70,11 @@ fn saturates_and_counts() {
 fn nearest_is_half_to_even() {
     for k in -40i32..=40 {
         let s = k as f32 * 0.25;
-        assert_eq!(nearest(s), s.round_ties_even() as i32, "{s}");
+        assert_eq!(nearest_far(s), s.round_ties_even() as i32, "{s}");
+        assert_eq!(nearest(s, true), s.round_ties_even() as i32, "{s}");
     }
     for s in [8_388_607.5f32, -8_388_607.5, 8_388_606.5, 16_777_215.0, 0.499_999_97, -0.499_999_97, 1e-45] {
-        assert_eq!(nearest(s), s.round_ties_even() as i32, "{s}");
+        assert_eq!(nearest_far(s), s.round_ties_even() as i32, "{s}");
     }
 }
 
@@ -149,6 +150,14 @@ fn uniform_is_uncorrelated() {
 }
 
 proptest! {
+    /// The vectorised path and the one for large values round alike.
+    #[test]
+    fn paths_agree(scaled in -4_194_303.9f32..4_194_303.9, exponent in -24i32..1, u in 0u32..1 << 24) {
+        let (scaled, u) = (scaled * 2f32.powi(exponent), u as f32 / 16_777_216.0);
+        prop_assert_eq!(nearest(scaled, true), nearest_far(scaled));
+        prop_assert_eq!(stochastic(scaled, u, true), stochastic_far(scaled, u));
+    }
+
     /// Any bit pattern, any step: no panic, symbols in range, error below one step where nothing saturated.
     #[test]
     fn any_bits(bits in prop::collection::vec(any::<u32>(), 0..200), exponent in -36i32..37, seed in any::<u64>()) {

@@ -16,7 +16,9 @@ const SMALL: usize = LATER + 8 * 8;
 const LARGE: usize = SMALL + 8 * 8 * 4;
 const SIGN: usize = LARGE + 8 * 10;
 const PREFIX: usize = SIGN + 10;
-pub(super) const CELLS: usize = PREFIX + 24;
+const MORE: usize = PREFIX + 24;
+const HALF_ZERO: usize = MORE + 5 * 8;
+pub(super) const CELLS: usize = HALF_ZERO + 2 * 5 * 5;
 
 /// The rate of adaptation goes from 2/3 down to `1 / (LIMIT + 1.5)`.
 const LIMIT: usize = 127;
@@ -88,6 +90,10 @@ const DECAY: [u32; BLOCK + 1] = {
     table
 };
 
+/// Classes of the number of coordinates left, from 2.
+const LEFT: [u8; BLOCK + 1] = [0, 0, 0, 1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5];
+const SPARSE: u32 = 512;
+
 /// Probabilities and activities; columns are lent as slices beside it.
 pub(super) struct Model<'a> {
     cells: &'a mut [u32; CELLS],
@@ -149,6 +155,37 @@ impl<'a> Model<'a> {
         self.end_block(0, len);
     }
 
+    /// Whether nonzero symbols are so few that a block is better searched than walked through: fewer than 2 of them a block
+    /// of late.
+    pub(super) fn is_sparse(&self) -> bool {
+        self.blocks < SPARSE
+    }
+
+    /// Forgets over `len` zeros, in the row only.
+    #[inline(always)]
+    pub(super) fn skip_row(&mut self, len: usize) {
+        self.row = self.row * DECAY[len] >> 16;
+    }
+
+    /// Codes whether a nonzero coordinate follows among the `left` columns of `rest`.
+    #[inline(always)]
+    pub(super) fn more<B: Bins>(&mut self, bins: &mut B, rest: &[u16], bit: bool) -> bool {
+        let sum: u32 = rest.iter().map(|&a| u32::from(a)).sum();
+        let place = usize::from(LEFT[rest.len()]).min(4);
+        self.decide(bins, MORE + place * 8 + octave(sum).min(7), bit)
+    }
+
+    /// Codes whether the first of two halves, one of which is known to have a nonzero coordinate, has one.
+    #[inline(always)]
+    pub(super) fn half<B: Bins>(&mut self, bins: &mut B, halves: [&[u16]; 2], bit: bool) -> bool {
+        let [a, b] = halves.map(|half| {
+            let sum: u32 = half.iter().map(|&a| u32::from(a)).sum();
+            (32 - sum.leading_zeros()).saturating_sub(4).div_ceil(2).min(4) as usize
+        });
+        let large = usize::from(halves[0].len() > 4);
+        self.decide(bins, HALF_ZERO + (large * 5 + a) * 5 + b, bit)
+    }
+
     /// Takes in the sum of (saturated) magnitudes of a block that is done.
     #[inline(always)]
     pub(super) fn end_block(&mut self, sum: u32, len: usize) {
@@ -168,8 +205,6 @@ impl<'a> Model<'a> {
         seen: bool,
         magnitude: u32,
     ) -> Option<u32> {
-        /// Classes of the number of coordinates left, from 2.
-        const LEFT: [u8; BLOCK + 1] = [0, 0, 0, 1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5];
         let (row, column) = (class(self.row), class(u32::from(*activity)));
         let both = row * 8 + column;
         let nonzero = if seen {

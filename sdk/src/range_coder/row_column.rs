@@ -222,21 +222,11 @@ fn walk_row<B: Bins, S: Source, R: Row>(
         let mut activity = row.load(state.activity, start, count);
         let any = symbols.iter().fold(0, |any, &s| any | s) != 0;
         if state.model.flag(bins, &activity, count, any) {
-            let mut seen = false;
-            let mut sum = 0;
-            for i in 0..count {
-                let index = first + start + i;
-                let known = symbols[i];
-                let value = state.model.magnitude(bins, &mut activity[i], count - i, seen, known.unsigned_abs());
-                let Some(magnitude) = value.filter(|&m| m <= MAX_SYMBOL as u32) else { return Err(Stop::Range(index)) };
-                if magnitude != 0 {
-                    let vote = &mut state.votes[row.column(start + i)];
-                    let negative = state.model.sign(bins, vote, known < 0);
-                    each(index, if negative { -(magnitude as i32) } else { magnitude as i32 });
-                    seen = true;
-                    sum += magnitude.min(ESCAPE);
-                }
-            }
+            let sum = if state.model.is_sparse() {
+                search(bins, state, row, (first, start, count), &symbols, &mut activity, each)?
+            } else {
+                step_through(bins, state, row, (first, start, count), &symbols, &mut activity, each)?
+            };
             state.model.end_block(sum, count);
             if bins.over() {
                 return Err(Stop::Over);
@@ -248,6 +238,95 @@ fn walk_row<B: Bins, S: Source, R: Row>(
         start += count;
     }
     Ok(())
+}
+
+/// Codes one coordinate that may be zero, and its sign; returns its magnitude, at most [`ESCAPE`].
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+fn coordinate<B: Bins, R: Row>(
+    bins: &mut B,
+    state: &mut State<'_>,
+    row: R,
+    (first, at): (usize, usize),
+    (left, seen): (usize, bool),
+    known: i32,
+    activity: &mut u16,
+    each: &mut impl FnMut(usize, i32),
+) -> Result<u32, Stop> {
+    let value = state.model.magnitude(bins, activity, left, seen, known.unsigned_abs());
+    let Some(magnitude) = value.filter(|&m| m <= MAX_SYMBOL as u32) else { return Err(Stop::Range(first + at)) };
+    if magnitude != 0 {
+        let negative = state.model.sign(bins, &mut state.votes[row.column(at)], known < 0);
+        each(first + at, if negative { -(magnitude as i32) } else { magnitude as i32 });
+    }
+    Ok(magnitude.min(ESCAPE))
+}
+
+/// A block with a nonzero coordinate, coordinate by coordinate; returns the sum of magnitudes.
+#[inline(always)]
+fn step_through<B: Bins, R: Row>(
+    bins: &mut B,
+    state: &mut State<'_>,
+    row: R,
+    (first, start, count): (usize, usize, usize),
+    symbols: &[i32; BLOCK],
+    activity: &mut Activity,
+    each: &mut impl FnMut(usize, i32),
+) -> Result<u32, Stop> {
+    let mut sum = 0;
+    for i in 0..count {
+        let place = (count - i, sum != 0);
+        sum += coordinate(bins, state, row, (first, start + i), place, symbols[i], &mut activity[i], each)?;
+    }
+    Ok(sum)
+}
+
+/// A block with a nonzero coordinate where few are expected: halves what must hold the next one down to 4 coordinates,
+/// steps through those, then codes whether there are more.
+#[inline(always)]
+fn search<B: Bins, R: Row>(
+    bins: &mut B,
+    state: &mut State<'_>,
+    row: R,
+    (first, start, count): (usize, usize, usize),
+    symbols: &[i32; BLOCK],
+    activity: &mut Activity,
+    each: &mut impl FnMut(usize, i32),
+) -> Result<u32, Stop> {
+    let has = |part: &[i32]| part.iter().fold(0, |any, &s| any | s) != 0;
+    let before = *activity;
+    for a in activity.iter_mut() {
+        *a -= a.wrapping_add(3) >> 2;
+    }
+    let (mut sum, mut i) = (0, 0);
+    loop {
+        // The next nonzero coordinate is in `i .. end`.
+        let mut end = count;
+        while end - i > 4 {
+            let middle = i + (end - i) / 2;
+            if state.model.half(bins, [&before[i..middle], &before[middle..end]], has(&symbols[i..middle])) {
+                end = middle;
+            } else {
+                state.model.skip_row(middle - i);
+                i = middle;
+            }
+        }
+        loop {
+            let mut changed = before[i];
+            let place = (end - i, false);
+            let magnitude = coordinate(bins, state, row, (first, start + i), place, symbols[i], &mut changed, each)?;
+            activity[i] = changed;
+            sum += magnitude;
+            i += 1;
+            if magnitude != 0 {
+                break;
+            }
+        }
+        if i == count || !state.model.more(bins, &before[i..count], has(&symbols[i..count])) {
+            state.model.skip_row(count - i);
+            return Ok(sum);
+        }
+    }
 }
 
 /// Writes the tensors of one report into one stream; probabilities carry over from tensor to tensor.
