@@ -10,7 +10,7 @@ pub(super) const ESCAPE: u32 = 15;
 
 /// Numbers of the first cell of each kind of decision.
 const FLAG: usize = 0;
-const FIRST: usize = FLAG + 2 * 10 * 10;
+const FIRST: usize = FLAG + 3 * 10 * 10;
 const LATER: usize = FIRST + 6 * 4 * 8;
 const SMALL: usize = LATER + 8 * 8;
 const LARGE: usize = SMALL + 8 * 8 * 4;
@@ -21,7 +21,7 @@ const HALF_ZERO: usize = MORE + 5 * 8;
 pub(super) const CELLS: usize = HALF_ZERO + 2 * 5 * 5;
 
 /// The rate of adaptation goes from 2/3 down to `1 / (LIMIT + 1.5)`.
-const LIMIT: usize = 127;
+const LIMIT: usize = 63;
 const RECIPROCAL: [u16; LIMIT + 1] = {
     let mut table = [0; LIMIT + 1];
     let mut n = 0;
@@ -92,7 +92,7 @@ const DECAY: [u32; BLOCK + 1] = {
 
 /// Classes of the number of coordinates left, from 2.
 const LEFT: [u8; BLOCK + 1] = [0, 0, 0, 1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5];
-const SPARSE: u32 = 512;
+const SPARSE: u32 = 128;
 
 /// Probabilities and activities; columns are lent as slices beside it.
 pub(super) struct Model<'a> {
@@ -141,7 +141,8 @@ impl<'a> Model<'a> {
     pub(super) fn flag<B: Bins>(&mut self, bins: &mut B, activity: &Activity, len: usize, bit: bool) -> bool {
         // At most 16 * 3840: the sum fits its type, and adding 16-bit lanes vectorises.
         let sum = activity.iter().fold(0u16, |sum, &a| sum.wrapping_add(a));
-        let context = (usize::from(len <= BLOCK / 2) * 10 + octave(self.blocks)) * 10 + octave(u32::from(sum));
+        let kind = if len <= BLOCK / 2 { 2 } else { usize::from(self.row >= 24) };
+        let context = (kind * 10 + octave(self.blocks)) * 10 + octave(u32::from(sum));
         self.decide(bins, FLAG + context, bit)
     }
 
