@@ -1,5 +1,6 @@
 //! What everything else stands on: integers that wrap, f32 and f64 that round once an operation, libm compiled by us.
 
+use crate::numbers::Numbers;
 use crate::{Bench, Case, Digest, Outcome};
 
 pub(crate) const CASES: &[Case] = &[
@@ -7,24 +8,6 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "arithmetic_floats", run: floats },
     Case { name: "arithmetic_logistic_sgd", run: logistic_sgd },
 ];
-
-/// A stream of numbers without a crate: xorshift64*, Vigna 2016, "An experimental exploration of Marsaglia's xorshift
-/// generators, scrambled", table of multipliers.
-struct Numbers(u64);
-
-impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    /// In [-1, 1), 24 bits: exact in f32.
-    fn next_f32(&mut self) -> f32 {
-        (self.next() >> 40) as f32 * (1.0 / 8_388_608.0) - 1.0
-    }
-}
 
 /// The digest itself: two of the known answers of its authors' test suite, then all of the arena.
 fn hash(bench: &mut Bench<'_>) -> Outcome {

@@ -7,6 +7,8 @@
 #![deny(unsafe_code)]
 
 mod arithmetic;
+mod numbers;
+mod range_coder;
 
 use core::fmt::{self, Write};
 
@@ -26,7 +28,7 @@ pub struct Case {
 
 /// Every case, in the order in which it runs.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    [arithmetic::CASES].into_iter().flatten()
+    [arithmetic::CASES, range_coder::CASES].into_iter().flatten()
 }
 
 /// What a case is given: memory, and a place for its digests.
