@@ -1,4 +1,18 @@
-//! The simulator.
+//! The simulator of siskin: thousands of virtual devices that run the client core of the sdk, byte for byte, against the
+//! reference server, in virtual time.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`config`] | settings: defaults, presets, file, flags |
+//! | [`data`] | data sets of many users |
+//! | [`fleet`] | the virtual devices |
+//! | [`run`] | rounds, evaluation, files |
+//! | [`report`] | `report.json` and `report.html` |
+//! | [`progress`] | what is shown meanwhile |
+
+pub mod config;
 pub mod data;
+pub mod fleet;
 pub mod progress;
 pub mod report;
+pub mod run;

@@ -1,1 +1,15 @@
-fn main() {}
+//! The command line.
+
+mod commands;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match commands::main() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("siskin: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -264,6 +264,11 @@ impl Graph {
         Ok(index)
     }
 
+    /// Activations of one example, all layers: the length of `activations` for a batch of 1.
+    pub fn activation_features(&self) -> usize {
+        self.activations
+    }
+
     /// Multiply-adds of one example: forward, and the whole training step.
     pub fn multiply_adds(&self) -> (u64, u64) {
         let (mut forward, mut step, mut first) = (0, 0, true);

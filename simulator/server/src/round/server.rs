@@ -174,7 +174,7 @@ impl Server {
         let counts = collected.counts;
         let needed = self.needed();
         let stepped = counts.accepted >= needed;
-        let reclipped = collected.sum.clipped();
+        let reclipped = collected.sum.counts().clipped;
         let mut update_norm = None;
         if stepped {
             let fixed = self.denominator(collected.sum.plan().max_weight.get());

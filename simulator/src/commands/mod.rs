@@ -1,0 +1,54 @@
+//! `siskin run | device | bench`.
+
+mod bench;
+mod device;
+mod run;
+
+use clap::{Arg, ArgMatches, Command};
+
+/// Reads the command line and does what it says.
+pub fn main() -> anyhow::Result<()> {
+    let cli = run::with_flags(
+        Command::new("siskin")
+            .version(env!("CARGO_PKG_VERSION"))
+            .about("Federated learning in simulation: virtual devices run siskin's client core against its server")
+            .after_help(EXAMPLES)
+            .args_conflicts_with_subcommands(true)
+            .subcommand(
+                run::with_flags(Command::new("run").about("Run rounds and write a report (the default)"))
+                    .after_help(EXAMPLES),
+            )
+            .subcommand(device::command())
+            .subcommand(bench::command()),
+    );
+    // Usage errors of clap exit with 2 as well.
+    let matches = cli.get_matches();
+    match matches.subcommand() {
+        Some(("run", run)) => run::main(run),
+        Some(("device", device)) => device::main(device),
+        Some(("bench", bench)) => bench::main(bench),
+        _ => run::main(&matches),
+    }
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  siskin                                        the embedded digits, 2,000 virtual writers
+  siskin run --rounds 20 --cohort 100 --seed 7  fewer rounds, another seed
+  siskin run --data DIR                         IDX files: images, labels, users (gzipped or not)
+  siskin run --noise-multiplier 0 --out plain   without privacy noise, for comparison
+  siskin run --print-config > run.toml          the effective settings as a file
+  siskin run --config run.toml                  the same again
+  siskin device --plan siskin-out/model.plan    what the plan costs on a device
+  siskin bench a1 --data DIR                    the side-by-side workload of simulators
+
+Files: report.html to look at, report.json for programs, model.safetensors, model.plan.
+Exit code: 0 done, 2 something in the command, the settings or the data is wrong (the message says what and where).";
+
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).help(help).action(clap::ArgAction::SetTrue)
+}
+
+fn is_set(matches: &ArgMatches, name: &str) -> bool {
+    matches.get_flag(name)
+}

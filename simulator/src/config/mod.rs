@@ -1,0 +1,256 @@
+//! Every setting of a run: one table ([`settings`]) makes the flags, checks the file and fills the report.
+//!
+//! What holds is, from weak to strong: the defaults, the preset of the data set, the file (`--config`), the flags.
+
+mod layers;
+mod resolve;
+mod settings;
+
+pub use layers::{architecture, describe};
+pub use resolve::{ConfigError, Layers, resolve};
+pub use settings::{SETTINGS, Setting, flag_of};
+
+use serde::{Deserialize, Serialize};
+use siskin::checkin::{
+    NoiseSource, Privacy, Quantization, Rounding as Round, Training as PlanTraining, Upload, Weighting as Weight,
+};
+use siskin_server::optim::{FedAdamConfig, FedAvgConfig};
+use siskin_server::round::{Close, Optimizer as ServerOptimizer, Pruning as ServerPruning, Selection, Settings};
+use std::path::PathBuf;
+
+/// All settings, section by section.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the table in `settings` says what each one is; a test compares the two")]
+pub struct RunConfig {
+    pub data: Data,
+    pub model: Model,
+    pub fleet: Fleet,
+    pub training: Training,
+    pub pruning: Pruning,
+    pub privacy: PrivacySection,
+    pub compression: Compression,
+    pub server: ServerSection,
+    pub run: Run,
+}
+
+macro_rules! section {
+    ($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty = $default:expr),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[allow(missing_docs, reason = "see `settings`")]
+        pub struct $name { $(pub $field: $type),* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default),* }
+            }
+        }
+    };
+}
+
+section!(
+    /// Where the examples come from.
+    Data { data: String = "digits".into(), devices: u64 = 2000, alpha: f64 = 0.3, hand: f64 = 1.0, hold_out: f64 = 0.3 }
+);
+section!(
+    /// The network.
+    Model { model: String = "dense:128,relu,dense:64,relu,dense".into() }
+);
+section!(
+    /// Who takes part and when.
+    Fleet {
+        rounds: u32 = 100,
+        cohort: u32 = 200,
+        over_selection: f64 = 1.3,
+        min_fraction: f64 = 0.5,
+        deadline: f64 = 300.0,
+        dropout: f64 = 0.08,
+        selection: Selection = Selection::Poisson,
+        close: Close = Close::Deadline,
+    }
+);
+section!(
+    /// Local training.
+    Training {
+        epochs: u16 = 2,
+        batch: u16 = 8,
+        learning_rate: f32 = 0.1,
+        momentum: f32 = 0.0,
+        proximal: f32 = 0.0,
+        max_examples: u32 = 1000,
+    }
+);
+section!(
+    /// The mask.
+    Pruning { sparsity: f32 = 0.8, prune_start: u32 = 0, prune_end: u32 = 0, prune_every: u32 = 5, crossover: f32 = 0.5 }
+);
+section!(
+    /// Bound and noise.
+    PrivacySection {
+        clip_norm: f32 = 1.0,
+        noise_multiplier: f32 = 1.0,
+        noise_on: NoiseOn = NoiseOn::Server,
+        dp_delta: f64 = 1e-5,
+    }
+);
+section!(
+    /// The grid.
+    Compression { step: f32 = 4.0, rounding: Rounding = Rounding::Stochastic, weighting: Weighting = Weighting::Uniform }
+);
+section!(
+    /// The server optimizer.
+    ServerSection { optimizer: Optimizer = Optimizer::FedAvg, server_rate: f64 = 1.0, server_momentum: f64 = 0.0 }
+);
+section!(
+    /// The run itself.
+    Run {
+        seed: u64 = 1,
+        threads: u64 = 0,
+        out: PathBuf = PathBuf::from("siskin-out"),
+        evaluate_every: u32 = 1,
+        progress: ProgressMode = ProgressMode::Auto,
+    }
+);
+
+/// Who adds the noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoiseOn {
+    /// The server, to the sum.
+    Server,
+    /// Every device its share.
+    Device,
+}
+
+/// How values go to the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rounding {
+    /// Unbiased.
+    Stochastic,
+    /// To the nearest.
+    Nearest,
+}
+
+/// The weight of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weighting {
+    /// 1.
+    Uniform,
+    /// Its number of examples.
+    Examples,
+}
+
+/// The server optimizer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimizer {
+    /// FedAvg, with momentum FedAvgM.
+    FedAvg,
+    /// FedAdam, preset `reddi`.
+    FedAdam,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProgressMode {
+    /// A bar on a terminal, lines elsewhere.
+    Auto,
+    /// A bar.
+    Bar,
+    /// Lines.
+    Plain,
+    /// Nothing.
+    Quiet,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            data: Data::default(),
+            model: Model::default(),
+            fleet: Fleet::default(),
+            training: Training::default(),
+            pruning: Pruning::default(),
+            privacy: PrivacySection::default(),
+            compression: Compression::default(),
+            server: ServerSection::default(),
+            run: Run::default(),
+        }
+    }
+}
+
+/// Largest weight where reports are weighted by examples.
+const WEIGHT_CAP: u32 = 10_000;
+
+impl RunConfig {
+    /// The server's settings for a model of which `live` params live at the start.
+    ///
+    /// The step is given in units of the root mean square of a delta at the clip norm, `clip_norm / sqrt(live)`, so that
+    /// the same number means the same rate for every model and clip norm.
+    pub fn server_settings(&self, population: &str, live: usize) -> Settings {
+        let privacy = &self.privacy;
+        let step = f64::from(self.compression.step) * f64::from(privacy.clip_norm) / libm::sqrt(live.max(1) as f64);
+        Settings {
+            population: population.parse().unwrap_or_default(),
+            cohort: self.fleet.cohort,
+            over_selection: self.fleet.over_selection,
+            min_fraction: self.fleet.min_fraction,
+            deadline_ms: (self.fleet.deadline * 1e3) as u32,
+            selection: self.fleet.selection,
+            close: self.fleet.close,
+            training: PlanTraining {
+                epochs: self.training.epochs,
+                batch: self.training.batch,
+                max_examples: self.training.max_examples,
+                learning_rate: self.training.learning_rate,
+                momentum: self.training.momentum,
+                proximal: self.training.proximal,
+            },
+            privacy: Privacy {
+                clip_norm: privacy.clip_norm,
+                noise_multiplier: privacy.noise_multiplier,
+                source: match privacy.noise_on {
+                    NoiseOn::Server => NoiseSource::Server,
+                    NoiseOn::Device => NoiseSource::Device { shares: self.fleet.cohort },
+                },
+            },
+            quantization: Quantization {
+                step: step as f32,
+                rounding: match self.compression.rounding {
+                    Rounding::Stochastic => Round::Stochastic,
+                    Rounding::Nearest => Round::Nearest,
+                },
+            },
+            upload: Upload {
+                weighting: match self.compression.weighting {
+                    Weighting::Uniform => Weight::Uniform,
+                    Weighting::Examples => Weight::Examples { cap: WEIGHT_CAP },
+                },
+                max_bytes: (4 * live + 256) as u32,
+            },
+            optimizer: match self.server.optimizer {
+                Optimizer::FedAvg => ServerOptimizer::FedAvg(FedAvgConfig {
+                    lr: self.server.server_rate,
+                    momentum: self.server.server_momentum,
+                }),
+                Optimizer::FedAdam => ServerOptimizer::FedAdam(FedAdamConfig::reddi(self.server.server_rate)),
+            },
+            pruning: ServerPruning {
+                sparsity: self.pruning.sparsity,
+                start: self.pruning.prune_start,
+                end: self.pruning.prune_end,
+                every: self.pruning.prune_every,
+                crossover: self.pruning.crossover,
+            },
+            dp_delta: privacy.dp_delta,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

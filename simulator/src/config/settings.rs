@@ -1,0 +1,67 @@
+//! The table of settings.
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Section of the file.
+    pub section: &'static str,
+    /// Key in the section; the flag is the same with dashes.
+    pub key: &'static str,
+    /// Unit, empty where there is none.
+    pub unit: &'static str,
+    /// What it does.
+    pub note: &'static str,
+}
+
+const fn s(section: &'static str, key: &'static str, unit: &'static str, note: &'static str) -> Setting {
+    Setting { section, key, unit, note }
+}
+
+/// All settings, in the order in which files and reports show them.
+pub const SETTINGS: &[Setting] = &[
+    s("data", "data", "", "`digits` (embedded), or a folder with IDX files: examples, labels, users"),
+    s("data", "devices", "devices", "virtual writers of the embedded digits"),
+    s("data", "alpha", "", "Dirichlet concentration of each virtual writer's digits"),
+    s("data", "hand", "", "how much the virtual writers' hands differ, 0 to 2"),
+    s("data", "hold_out", "", "fraction of the users held out where a folder has no test files"),
+    s("model", "model", "", "layers: dense:N, conv:NxK, pool:K, relu; the last `dense` has one output a class"),
+    s("fleet", "rounds", "rounds", "rounds to run"),
+    s("fleet", "cohort", "devices", "reports that a round is meant to have"),
+    s("fleet", "over_selection", "x cohort", "devices asked, as some drop out"),
+    s("fleet", "min_fraction", "x cohort", "a round with fewer reports is given up"),
+    s("fleet", "deadline", "s (virtual)", "a report later than this is late"),
+    s("fleet", "dropout", "", "probability that a device that was asked dies on the way"),
+    s("fleet", "selection", "", "`poisson` (an independent coin a device) or `fixed` (a fixed number)"),
+    s("fleet", "close", "", "a round closes at the `deadline`, or at the `goal` of reports"),
+    s("training", "epochs", "epochs", "passes over the local examples"),
+    s("training", "batch", "examples", "examples a step"),
+    s("training", "learning_rate", "", "step size of the local SGD"),
+    s("training", "momentum", "", "of the local SGD, 0 to 1"),
+    s("training", "proximal", "", "FedProx's mu"),
+    s("training", "max_examples", "examples", "a device trains on at most this many"),
+    s("pruning", "sparsity", "", "fraction of all params that is zero; biases stay"),
+    s("pruning", "prune_start", "round", "first round of gradual pruning"),
+    s("pruning", "prune_end", "round", "end of gradual pruning; equal to the start prunes at once"),
+    s("pruning", "prune_every", "rounds", "between two masks"),
+    s("pruning", "crossover", "", "weights of a higher density run through the dense loops"),
+    s("privacy", "clip_norm", "params", "L2 bound of a delta"),
+    s("privacy", "noise_multiplier", "clip norms", "standard deviation of the noise on the sum; 0 is none"),
+    s("privacy", "noise_on", "", "`server` (it is trusted with clipped deltas) or `device` (each adds its share)"),
+    s("privacy", "dp_delta", "", "probability at which epsilon is stated"),
+    s("compression", "step", "RMS at the clip norm", "of the grid: clip_norm / sqrt(live params) is 1"),
+    s("compression", "rounding", "", "`stochastic` (unbiased) or `nearest`"),
+    s("compression", "weighting", "", "reports count `uniform` or by their `examples`"),
+    s("server", "optimizer", "", "`fedavg` or `fedadam`"),
+    s("server", "server_rate", "", "learning rate of the server"),
+    s("server", "server_momentum", "", "of fedavg"),
+    s("run", "seed", "", "of everything random in the run"),
+    s("run", "threads", "threads", "0 is one a core; the result is the same for any number"),
+    s("run", "out", "", "folder for report.html, report.json and the model"),
+    s("run", "evaluate_every", "rounds", "between two evaluations on the held-out examples"),
+    s("run", "progress", "", "`auto`, `bar`, `plain` or `quiet`"),
+];
+
+/// The flag of a key: `noise_multiplier` is `--noise-multiplier`.
+pub fn flag_of(key: &str) -> String {
+    key.replace('_', "-")
+}

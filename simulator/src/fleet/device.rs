@@ -1,0 +1,227 @@
+//! One virtual device in one round.
+
+use super::time::Fate;
+use super::{Purpose, TimeModel, stream};
+use crate::data::Federated;
+use crate::report::StageBytes;
+use siskin::arena::ArenaError;
+use siskin::data::{ExampleStore, StoreError};
+use siskin::session::{Config, Metrics, Outcome, Poll, Session};
+use siskin_server::round::{Answer, Exchange, RequestKind, Round};
+
+/// A device's examples, in the data set that all share.
+#[derive(Debug, Clone, Copy)]
+pub struct Examples<'a> {
+    data: &'a Federated,
+    device: usize,
+}
+
+impl<'a> Examples<'a> {
+    /// Those of one device.
+    pub fn new(data: &'a Federated, device: usize) -> Self {
+        Self { data, device }
+    }
+}
+
+impl ExampleStore for Examples<'_> {
+    fn len(&self) -> u32 {
+        self.data.examples(self.device) as u32
+    }
+
+    fn read(&mut self, index: u32, features: &mut [f32]) -> Result<u32, StoreError> {
+        let (expected, got) = (features.len(), self.data.features_per_example());
+        if expected != got {
+            return Err(StoreError::Shape { expected: expected as u32, got: got as u32 });
+        }
+        Ok(self.data.fill(self.device, index as usize, features))
+    }
+}
+
+/// How far a device got before its upload.
+#[derive(Debug)]
+pub enum Ended {
+    /// Its report is made; the saved session goes on with the upload.
+    Ready {
+        /// The saved session.
+        saved: Vec<u8>,
+        /// Bytes of the report.
+        report: usize,
+    },
+    /// It died.
+    DroppedOut,
+    /// It ended without a report.
+    Without(Outcome),
+    /// The report was sent.
+    Reported(Outcome),
+}
+
+/// What came of one device in one round.
+#[derive(Debug)]
+pub struct DeviceRun {
+    /// Its number.
+    pub device: usize,
+    /// When its report is in, ms after the round opened.
+    pub arrival_ms: u64,
+    /// Bytes to the server.
+    pub up: StageBytes,
+    /// Bytes from the server.
+    pub down: StageBytes,
+    /// How far it got.
+    pub ended: Ended,
+    /// Numbers that only a simulator sees.
+    pub metrics: Metrics,
+}
+
+impl DeviceRun {
+    fn count(&mut self, exchange: Exchange) {
+        let (up, down) = (exchange.up as u64, exchange.down as u64);
+        match exchange.kind {
+            RequestKind::CheckIn => {
+                self.up.check_in += up;
+                self.down.plan += down;
+            }
+            RequestKind::Fetch => {
+                self.up.checkpoint += up;
+                self.down.checkpoint += down;
+            }
+            RequestKind::Upload => {
+                self.up.report_payload += exchange.report as u64;
+                self.up.report_framing += up - exchange.report as u64;
+                self.down.acks += down;
+            }
+            RequestKind::Abandon => {
+                self.up.check_in += up;
+                self.down.acks += down;
+            }
+        }
+    }
+}
+
+/// Memory of one thread: it is lent to one device after the other.
+#[derive(Debug, Default)]
+pub struct Worker {
+    arena: Vec<u64>,
+    saved: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Worker {
+    fn lend(&mut self, bytes: usize) {
+        self.arena.resize(bytes.div_ceil(8), 0);
+    }
+
+    /// Check-in to finished report. The session is saved before its upload, because whether a report counts is decided in
+    /// the order of arrival.
+    ///
+    /// # Errors
+    /// [`ArenaError`] if `arena_bytes` is too little even to check in.
+    #[allow(clippy::too_many_arguments, reason = "one device is the meeting of all of them")]
+    pub fn train(
+        &mut self,
+        data: &Federated,
+        device: usize,
+        round: &Round,
+        config: &Config,
+        arena_bytes: usize,
+        time: &TimeModel,
+        seed: u64,
+    ) -> Result<DeviceRun, ArenaError> {
+        let number = round.offer.plan.round;
+        let Fate { checkin_ms, dies_after } = time.fate(number, device);
+        let mut run = DeviceRun {
+            device,
+            arrival_ms: 0,
+            up: StageBytes::default(),
+            down: StageBytes::default(),
+            ended: Ended::DroppedOut,
+            metrics: Metrics::default(),
+        };
+        let mut store = Examples::new(data, device);
+        let mut left = dies_after.map(|part| (part * expected_polls(round, &store, config)) as u64);
+        self.lend(arena_bytes);
+        let mut rng = stream(seed, Purpose::Session, u64::from(number), device as u64);
+        let memory = &mut bytemuck::cast_slice_mut(&mut self.arena)[..arena_bytes];
+        let mut session = Session::new(memory, config.clone(), &mut rng)?;
+        let mut now = checkin_ms as u64;
+        let mut steps = 0;
+        loop {
+            if let Some(left) = &mut left {
+                if *left == 0 {
+                    return Ok(run);
+                }
+                *left -= 1;
+            }
+            match session.poll(now, &mut store) {
+                Poll::Working { of, .. } => steps = steps.max(of),
+                Poll::Receive { until_ms } => now = until_ms,
+                Poll::Finished(outcome) => {
+                    run.ended = Ended::Without(outcome);
+                    return Ok(run);
+                }
+                Poll::Send => {
+                    if session.report().is_some() {
+                        break;
+                    }
+                    exchange(&mut session, round, now, &mut self.answer, &mut run);
+                }
+            }
+        }
+        run.metrics = *session.metrics();
+        let report = session.report().map_or(0, <[u8]>::len);
+        self.saved.resize(session.save_bound(), 0);
+        let saved = match session.save(&mut self.saved) {
+            Ok(length) => self.saved[..length].to_vec(),
+            Err(_) => return Ok(run),
+        };
+        let (_, multiply_adds) = round.offer.graph.multiply_adds();
+        let work = multiply_adds as f64 * f64::from(run.metrics.examples) * f64::from(round.offer.plan.training.epochs);
+        let (down, up) = (run.down.total(), run.up.total() + report as u64);
+        run.arrival_ms = time.arrival_ms(number, device, down, work, up);
+        run.ended = Ended::Ready { saved, report };
+        Ok(run)
+    }
+
+    /// Goes on with the upload of a device that is ready.
+    pub fn upload(&mut self, run: &mut DeviceRun, data: &Federated, round: &Round, config: &Config, arena_bytes: usize) {
+        let Ended::Ready { saved, .. } = &run.ended else { return };
+        self.lend(arena_bytes);
+        let memory = &mut bytemuck::cast_slice_mut(&mut self.arena)[..arena_bytes];
+        let Ok(mut session) = Session::restore(memory, config.clone(), saved) else {
+            unreachable!("a session that was saved a moment ago is restored into the same memory")
+        };
+        let mut store = Examples::new(data, run.device);
+        let mut now = run.arrival_ms;
+        let outcome = loop {
+            match session.poll(now, &mut store) {
+                Poll::Working { .. } => {}
+                Poll::Receive { until_ms } => now = until_ms,
+                Poll::Finished(outcome) => break outcome,
+                Poll::Send => exchange(&mut session, round, now, &mut self.answer, run),
+            }
+        };
+        run.ended = Ended::Reported(outcome);
+    }
+}
+
+/// Sends what the session has to say and gives it the answer.
+fn exchange(session: &mut Session<'_>, round: &Round, now: u64, answer: &mut Vec<u8>, run: &mut DeviceRun) {
+    let reply = round.handle(now, session.outgoing(), answer);
+    session.sent();
+    match reply {
+        Answer::Send(bytes, exchange) => {
+            run.count(exchange);
+            session.receive(bytes);
+        }
+        Answer::Nothing(exchange) => run.count(exchange),
+        Answer::Ignored => {}
+    }
+}
+
+/// About how often a device is polled from check-in to report.
+fn expected_polls(round: &Round, store: &Examples<'_>, config: &Config) -> f64 {
+    let training = &round.offer.plan.training;
+    let examples = store.len().min(training.max_examples);
+    let steps = examples.div_ceil(u32::from(training.batch)) * u32::from(training.epochs);
+    let pieces = round.offer.checkpoint.len().div_ceil(config.max_frame);
+    f64::from(steps) + pieces as f64 + 4.0
+}

@@ -1,0 +1,173 @@
+//! A whole run: data, server, fleet, rounds, report.
+
+mod evaluate;
+mod model_file;
+mod round;
+pub mod summary;
+
+pub use evaluate::{Evaluator, Score};
+pub use model_file::{MODEL_NAME, PLAN_NAME};
+pub use round::{Timing, run_round};
+
+use crate::config::{ConfigError, ProgressMode, RunConfig, architecture};
+use crate::data::{DataError, Federated, digits, idx};
+use crate::fleet::{Purpose, TimeModel, stream};
+use crate::progress::{Mode, Progress};
+use crate::report::{RunReport, WriteError, Written, check_writable, write_all};
+use siskin::arena::ArenaError;
+use siskin::checkin::Policy;
+use siskin::session::Config;
+use siskin_server::round::{GlobalModel, Server, ServerError, select};
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Name of the population that the simulator runs.
+pub const POPULATION: &str = "siskin/simulated";
+
+/// Longest frame of the virtual devices, bytes.
+pub const MAX_FRAME: usize = 16 * 1024;
+
+/// Why a run stopped.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The data.
+    #[error("{0}")]
+    Data(#[from] DataError),
+    /// The settings.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// The server.
+    #[error("{0}")]
+    Server(#[from] ServerError),
+    /// The model.
+    #[error("{0}")]
+    Model(#[from] siskin_server::round::ModelError),
+    /// The memory of a device.
+    #[error("{0}")]
+    Arena(#[from] ArenaError),
+    /// A file.
+    #[error("{0}")]
+    Write(#[from] WriteError),
+    /// The model's file.
+    #[error("cannot write the model to {}: {message}; check the folder and the space on the disk", path.display())]
+    ModelFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// Threads.
+    #[error("cannot start {threads} threads: {message}")]
+    Threads {
+        /// How many.
+        threads: u64,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Loads the data that a configuration names.
+///
+/// # Errors
+/// [`RunError::Data`] names the file and what is wrong with it.
+pub fn load_data(config: &RunConfig) -> Result<Federated, RunError> {
+    let data = &config.data;
+    if data.data == "digits" {
+        let devices = usize::try_from(data.devices).unwrap_or(usize::MAX);
+        let options =
+            digits::Options { seed: config.run.seed, devices, alpha: data.alpha, strength: data.hand, ..Default::default() };
+        return Ok(digits::load(&options)?);
+    }
+    let options = idx::Options { hold_out: data.hold_out, ..Default::default() };
+    Ok(idx::load(std::path::Path::new(&data.data), &options)?)
+}
+
+/// What a run leaves.
+#[derive(Debug)]
+pub struct Finished {
+    /// The report, as it was written.
+    pub report: RunReport,
+    /// The files.
+    pub written: Written,
+    /// The model's files.
+    pub model: [PathBuf; 2],
+}
+
+/// Runs everything and writes the report and the model. `command` is shown in the report.
+///
+/// # Errors
+/// [`RunError`]; nothing half-written is left behind.
+pub fn run(config: &RunConfig, data: &Federated, command: Vec<String>) -> Result<Finished, RunError> {
+    check_writable(&config.run.out)?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(config.run.threads as usize)
+        .build()
+        .map_err(|e| RunError::Threads { threads: config.run.threads, message: e.to_string() })?;
+    pool.install(|| run_in_pool(config, data, command))
+}
+
+fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Result<Finished, RunError> {
+    let started = Instant::now();
+    let seed = config.run.seed;
+    let layers = architecture(&config.model.model, data.shape, data.classes)?;
+    let mut model = GlobalModel::new(&layers, rand_core::Rng::next_u64(&mut stream(seed, Purpose::Weights, 0, 0)))?;
+    // The grid is laid for the final sparsity, so that it stays the same while the model is pruned.
+    let live = {
+        let mut pruned = model.clone();
+        pruned.prune(config.pruning.sparsity)?
+    };
+    if config.pruning.prune_end <= config.pruning.prune_start {
+        model.prune(config.pruning.sparsity)?;
+    }
+    let settings = config.server_settings(POPULATION, live);
+    let mut server = Server::new(settings, data.devices(), config.fleet.rounds, model, MAX_FRAME)?;
+    let device = Config { max_frame: MAX_FRAME, ..Config::new(POPULATION, Policy::permissive()) };
+    let time = TimeModel::new(seed, config.fleet.dropout);
+
+    let mut report = RunReport::new(command, seed);
+    let mut progress = Progress::new(u64::from(config.fleet.rounds), mode(config.run.progress));
+    let mut rounds = Vec::new();
+    let mut timing = Timing::default();
+    let mut clock_ms = 0;
+    let mut cost = summary::Cost::default();
+    for number in 0..config.fleet.rounds {
+        let round = server.open()?;
+        cost.observe(&round, &device);
+        let mut coins = stream(seed, Purpose::Selection, u64::from(number), 0);
+        let selected = select(server.settings(), data.devices(), &mut coins);
+        let mut noise = stream(seed, Purpose::Noise, u64::from(number), 0);
+        let mut record =
+            run_round(&mut server, round, data, &selected, &device, &time, seed, &mut noise, &mut timing)?;
+        clock_ms += (record.virtual_time_s.unwrap_or(0.0) * 1e3) as u64;
+        record.virtual_time_s = Some(clock_ms as f64 / 1e3);
+        cost.reports(&record);
+        if (number + 1) % config.run.evaluate_every == 0 || number + 1 == config.fleet.rounds {
+            let since = Instant::now();
+            let round = server.open()?;
+            let score = Evaluator::new(&round.offer, server.model()).test(data);
+            record.accuracy = score.accuracy();
+            record.test_loss = score.mean_loss();
+            timing.evaluate += since.elapsed();
+        }
+        progress.update(&record);
+        rounds.push(record);
+    }
+    progress.finish();
+    report.set_rounds(rounds);
+    let last = server.open()?;
+    summary::fill(&mut report, config, data, &server, &last, &cost)?;
+    report.timings = Some(timing.report(started, config.run.threads));
+    let model = model_file::write(&config.run.out, &server, &last)?;
+    let written = write_all(&report, &config.run.out)?;
+    Ok(Finished { report, written, model })
+}
+
+fn mode(progress: ProgressMode) -> Mode {
+    match progress {
+        ProgressMode::Auto => Mode::Auto,
+        ProgressMode::Bar => Mode::Bar,
+        ProgressMode::Plain => Mode::Plain,
+        ProgressMode::Quiet => Mode::Quiet,
+    }
+}

@@ -1,0 +1,143 @@
+//! One round of the fleet: devices train side by side, reports come in by virtual time.
+
+use super::RunError;
+use crate::data::Federated;
+use crate::fleet::{DeviceRun, Ended, TimeModel, Worker};
+use crate::report::{BitsPerParam, Dropped, RoundRecord, StageBytes, StageTime, Timings};
+use rand_core::CryptoRng;
+use rayon::prelude::*;
+use siskin::arena::{ArenaError, MemoryPlan};
+use siskin::session::{Config, Outcome};
+use siskin_server::round::{Round, Server};
+use std::time::{Duration, Instant};
+
+/// Where the time of a run went.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Timing {
+    /// Check-in to finished report, all threads side by side.
+    pub train: Duration,
+    /// Upload, decoding and sums.
+    pub collect: Duration,
+    /// Mean, noise, step, mask, account.
+    pub step: Duration,
+    /// Evaluation on held-out examples.
+    pub evaluate: Duration,
+}
+
+impl Timing {
+    pub(super) fn report(&self, started: Instant, threads: u64) -> Timings {
+        let wall = started.elapsed();
+        let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok();
+        let stage = |stage: &str, d: Duration| StageTime { stage: stage.to_owned(), seconds: Some(d.as_secs_f64()) };
+        Timings {
+            started_unix_s: unix.map(|now| now.as_secs().saturating_sub(wall.as_secs())),
+            wall_s: Some(wall.as_secs_f64()),
+            threads: if threads == 0 { rayon::current_num_threads() as u64 } else { threads },
+            machine: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            stages: vec![
+                stage("devices: check-in to report", self.train),
+                stage("server: upload, decode, sum", self.collect),
+                stage("server: noise, step, mask, account", self.step),
+                stage("evaluate", self.evaluate),
+            ],
+        }
+    }
+}
+
+/// Runs one round that is open and closes it.
+///
+/// # Errors
+/// [`RunError`] if the server cannot step or a device has no memory to check in with.
+#[allow(clippy::too_many_arguments, reason = "a round is the meeting of all of them")]
+pub fn run_round(
+    server: &mut Server,
+    round: Round,
+    data: &Federated,
+    selected: &[usize],
+    config: &Config,
+    time: &TimeModel,
+    seed: u64,
+    noise: &mut impl CryptoRng,
+    timing: &mut Timing,
+) -> Result<RoundRecord, RunError> {
+    let since = Instant::now();
+    let arena_bytes = MemoryPlan::new(&round.offer.plan, &round.offer.graph, config.max_frame).total;
+    let trained: Result<Vec<DeviceRun>, ArenaError> = selected
+        .par_iter()
+        .map_init(Worker::default, |worker, &device| {
+            worker.train(data, device, &round, config, arena_bytes, time, seed)
+        })
+        .collect();
+    let mut runs = trained?;
+    timing.train += since.elapsed();
+
+    // Whether a report counts can depend on those before it: by virtual time, then by number, never by thread.
+    let since = Instant::now();
+    runs.sort_by_key(|run| (run.arrival_ms, run.device));
+    let mut worker = Worker::default();
+    for run in &mut runs {
+        worker.upload(run, data, &round, config, arena_bytes);
+    }
+    timing.collect += since.elapsed();
+
+    let since = Instant::now();
+    let (plan, live) = (round.offer.plan.clone(), round.offer.graph.live);
+    let reports = runs.iter().filter(|r| matches!(r.ended, Ended::Reported(Outcome::Accepted)));
+    let payload: u64 = reports.map(|r| r.up.report_payload).sum();
+    let closed = server.close(round, noise)?;
+    timing.step += since.elapsed();
+
+    let accepted = closed.counts.accepted;
+    let mut record = RoundRecord {
+        round: u64::from(plan.round) + 1,
+        selected: selected.len() as u64,
+        reports_in: if closed.stepped { accepted } else { 0 },
+        dropped: Dropped { too_few: if closed.stepped { 0 } else { accepted }, ..Dropped::default() },
+        abandoned: !closed.stepped,
+        reclipped: closed.reclipped,
+        clip_norm: Some(f64::from(plan.privacy.clip_norm)),
+        sparsity: Some(server.model().sparsity()),
+        epsilon: Some(closed.guarantee.epsilon).filter(|e| e.is_finite()),
+        virtual_time_s: Some(closed.closed_ms as f64 / 1e3),
+        update_norm: closed.update_norm,
+        bits_per_param: BitsPerParam::of(payload, accepted, live as u64, server.model().size() as u64),
+        ..RoundRecord::default()
+    };
+    let (mut clipped, mut losses, mut trained) = (0u64, 0.0, 0u64);
+    for run in &runs {
+        add(&mut record.bytes_up, &run.up);
+        add(&mut record.bytes_down, &run.down);
+        match &run.ended {
+            Ended::DroppedOut | Ended::Ready { .. } => record.dropped.dropped_out += 1,
+            Ended::Without(_) => record.dropped.refused += 1,
+            Ended::Reported(outcome) => {
+                trained += 1;
+                clipped += u64::from(run.metrics.clipped);
+                losses += f64::from(run.metrics.loss);
+                record.examples += u64::from(run.metrics.examples) * u64::from(plan.training.epochs);
+                match outcome {
+                    Outcome::Accepted => {}
+                    Outcome::Late => record.dropped.late += 1,
+                    Outcome::Duplicate => record.dropped.duplicate += 1,
+                    Outcome::Refused => record.dropped.corrupted += 1,
+                    _ => record.dropped.refused += 1,
+                }
+            }
+        }
+    }
+    if trained > 0 {
+        record.clipped_fraction = Some(clipped as f64 / trained as f64);
+        record.mean_train_loss = Some(losses / trained as f64).filter(|l| l.is_finite());
+    }
+    Ok(record)
+}
+
+fn add(sum: &mut StageBytes, more: &StageBytes) {
+    sum.check_in += more.check_in;
+    sum.plan += more.plan;
+    sum.checkpoint += more.checkpoint;
+    sum.report_payload += more.report_payload;
+    sum.report_framing += more.report_framing;
+    sum.acks += more.acks;
+    sum.resent += more.resent;
+}
