@@ -218,7 +218,10 @@ impl CheckpointReader {
             return Ok(());
         }
         Err(match at {
-            8..12 => CheckpointError::Round { expected: round, got: round ^ (u32::from(header[at] ^ byte) << (8 * (at - 8))) },
+            8..12 => CheckpointError::Round {
+                expected: round,
+                got: round ^ (u32::from(header[at] ^ byte) << (8 * (at - 8))),
+            },
             12.. => CheckpointError::Length { expected: graph.live as u32, got: u32::from(byte) << (8 * (at - 12)) },
             _ => CheckpointError::Header,
         })

@@ -7,8 +7,8 @@ mod policy;
 pub(crate) use checkpoint::CheckpointReader;
 pub use checkpoint::{CheckpointError, checkpoint_len, write_checkpoint};
 pub use plan::{
-    LayerSpec, Loss, MAX_LAYERS, ModelSpec, NoiseSource, Path, Plan, PlanError, Privacy, Quantization, Rounding, Storage, Training,
-    Upload, Weighting,
+    LayerSpec, Loss, MAX_LAYERS, ModelSpec, NoiseSource, Path, Plan, PlanError, Privacy, Quantization, Rounding,
+    Storage, Training, Upload, Weighting,
 };
 pub use policy::{Policy, PolicyViolation};
 

@@ -352,8 +352,6 @@ fn shaped(
             (op, Shape { channels: input.channels, height, width }, None)
         }
         LayerSpec::Relu => (Op::Relu, input, None),
-        LayerSpec::Flatten => {
-            (Op::Flatten, Shape { channels: input.features() as u32, height: 1, width: 1 }, None)
-        }
+        LayerSpec::Flatten => (Op::Flatten, Shape { channels: input.features() as u32, height: 1, width: 1 }, None),
     })
 }

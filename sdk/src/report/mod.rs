@@ -119,7 +119,8 @@ impl Symbols<'_> {
             payload: payload as u32,
             checksum: checksum(&out[MAX_HEADER..MAX_HEADER + payload]),
         };
-        let used = encode_document(MAGIC, VERSION, &header, &mut out[..MAX_HEADER]).map_err(|_| too_large(MAX_HEADER))?;
+        let used =
+            encode_document(MAGIC, VERSION, &header, &mut out[..MAX_HEADER]).map_err(|_| too_large(MAX_HEADER))?;
         out.copy_within(MAX_HEADER..MAX_HEADER + payload, used);
         let total = used + payload;
         if total > plan.upload.max_bytes as usize { Err(too_large(total)) } else { Ok(total) }

@@ -74,7 +74,9 @@ impl core::fmt::Display for SaveError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Finished => write!(f, "the session is over, there is nothing to save"),
-            Self::Capacity { required, got } => write!(f, "a buffer of {got} bytes is too short, {required} are needed"),
+            Self::Capacity { required, got } => {
+                write!(f, "a buffer of {got} bytes is too short, {required} are needed")
+            }
             Self::Wire(e) => write!(f, "the saved session cannot be read: {e}"),
             Self::Plan(e) => write!(f, "the saved plan: {e}"),
             Self::Memory(e) => write!(f, "{e}"),
@@ -122,8 +124,7 @@ impl<'a> Session<'a> {
             fingerprint: t.fingerprint,
             plan: t.plan.clone(),
         });
-        let state =
-            State { id: self.id, seed: self.seed, stage, metrics: self.metrics, egress: self.egress, task };
+        let state = State { id: self.id, seed: self.seed, stage, metrics: self.metrics, egress: self.egress, task };
         let capacity = SaveError::Capacity { required: self.save_bound(), got: out.len() };
         let state = encode_document(MAGIC, VERSION, &state, out).map_err(|_| capacity)?;
         let memory = self.arena.bytes(memory_of(stage, self.task.as_ref()));

@@ -2,10 +2,10 @@
 
 use clap::{ArgMatches, Command};
 
-pub fn command() -> Command {
+pub(super) fn command() -> Command {
     Command::new("bench").about("Measure").subcommand_required(true)
 }
 
-pub fn main(_: &ArgMatches) -> anyhow::Result<()> {
+pub(super) fn main(_: &ArgMatches) -> anyhow::Result<()> {
     Ok(())
 }

@@ -10,10 +10,16 @@ use siskin_simulator::report::Kernel;
 use siskin_simulator::run::summary::{arena_parts, layers_of};
 use std::io::Write;
 
-pub fn command() -> Command {
+pub(super) fn command() -> Command {
     Command::new("device")
         .about("Print what a plan costs on a device before it runs")
-        .arg(Arg::new("plan").long("plan").value_name("FILE").required(true).help("an encoded plan, as `siskin run` writes it"))
+        .arg(
+            Arg::new("plan")
+                .long("plan")
+                .value_name("FILE")
+                .required(true)
+                .help("an encoded plan, as `siskin run` writes it"),
+        )
         .arg(
             Arg::new("max-frame")
                 .long("max-frame")
@@ -33,7 +39,7 @@ pub fn command() -> Command {
         .after_help("Example:\n  siskin device --plan siskin-out/model.plan --max-frame 16384 --examples 40")
 }
 
-pub fn main(matches: &ArgMatches) -> anyhow::Result<()> {
+pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
     let number = |name: &str| -> anyhow::Result<f64> {
         let text = matches.get_one::<String>(name).map_or("", String::as_str);
         let value: f64 = text.parse().with_context(|| format!("--{name} {text}: a number belongs here"))?;
@@ -83,7 +89,11 @@ pub fn main(matches: &ArgMatches) -> anyhow::Result<()> {
     writeln!(out, "\nlayer     kind                                          params     live  loops   multiply-adds")?;
     for l in layers.iter().filter(|l| l.params > 0) {
         let kernel = if l.kernel == Kernel::Csr { "sparse" } else { "dense" };
-        writeln!(out, "{:<9} {:<42} {:>9} {:>8}  {kernel:<6} {:>14}", l.name, l.kind, l.params, l.live, l.multiply_adds)?;
+        writeln!(
+            out,
+            "{:<9} {:<42} {:>9} {:>8}  {kernel:<6} {:>14}",
+            l.name, l.kind, l.params, l.live, l.multiply_adds
+        )?;
     }
     let sparsity = 100.0 * (1.0 - graph.live as f64 / graph.size as f64);
     writeln!(out, "all       {:<42} {:>9} {:>8}  {sparsity:.1} % sparse", "", graph.size, graph.live)?;
@@ -93,8 +103,18 @@ pub fn main(matches: &ArgMatches) -> anyhow::Result<()> {
         writeln!(out, "{:<44} {:>10} bytes  {kept}", p.purpose, p.bytes)?;
     }
     writeln!(out, "{:<44} {:>10} bytes", "in all", memory.total)?;
-    writeln!(out, "\ncompute   {:.0} multiply-adds a step, {steps:.0} steps for {examples:.0} examples", step as f64 * batch)?;
+    writeln!(
+        out,
+        "\ncompute   {:.0} multiply-adds a step, {steps:.0} steps for {examples:.0} examples",
+        step as f64 * batch
+    )?;
     writeln!(out, "download  {download} bytes (plan and checkpoint, without frames)")?;
-    writeln!(out, "upload    about {:.0} bytes at {} bits per live param, {} at the most", upload.ceil(), number("bits")?, plan.upload.max_bytes)?;
+    writeln!(
+        out,
+        "upload    about {:.0} bytes at {} bits per live param, {} at the most",
+        upload.ceil(),
+        number("bits")?,
+        plan.upload.max_bytes
+    )?;
     Ok(())
 }

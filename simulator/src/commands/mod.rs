@@ -7,7 +7,7 @@ mod run;
 use clap::{Arg, ArgMatches, Command};
 
 /// Reads the command line and does what it says.
-pub fn main() -> anyhow::Result<()> {
+pub(crate) fn main() -> anyhow::Result<()> {
     let cli = run::with_flags(
         Command::new("siskin")
             .version(env!("CARGO_PKG_VERSION"))

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::Path;
 
 /// Adds a flag for every setting, and those of the command itself.
-pub fn with_flags(mut command: Command) -> Command {
+pub(super) fn with_flags(mut command: Command) -> Command {
     for setting in SETTINGS {
         let unit = if setting.unit.is_empty() { String::new() } else { format!(" [{}]", setting.unit) };
         let arg = Arg::new(setting.key)
@@ -33,11 +33,9 @@ fn section_title(section: &str) -> String {
     title
 }
 
-pub fn main(matches: &ArgMatches) -> anyhow::Result<()> {
-    let flags = SETTINGS
-        .iter()
-        .filter_map(|s| matches.get_one::<String>(s.key).map(|value| (s.key, value.clone())))
-        .collect();
+pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
+    let flags =
+        SETTINGS.iter().filter_map(|s| matches.get_one::<String>(s.key).map(|value| (s.key, value.clone()))).collect();
     let file = matches.get_one::<String>("config").map(Path::new);
     let layers = Layers::new(file, flags)?;
     // The data decides the preset, and the settings decide the data.

@@ -37,9 +37,7 @@ pub fn architecture(line: &str, shape: InputShape, classes: u32) -> Result<Model
             ("conv", n) => conv(n).ok_or_else(unknown)?,
             _ => return Err(unknown()),
         };
-        let mut push = |layer| {
-            model.layers.push(layer).map_err(|_| bad(format!("more than {MAX_LAYERS} layers")))
-        };
+        let mut push = |layer| model.layers.push(layer).map_err(|_| bad(format!("more than {MAX_LAYERS} layers")));
         if matches!(layer, LayerSpec::Dense { .. }) && !flat {
             flat = true;
             push(LayerSpec::Flatten)?;

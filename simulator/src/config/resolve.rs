@@ -83,7 +83,9 @@ pub fn resolve(layers: &Layers, shape: Option<InputShape>) -> Result<RunConfig, 
         let bad = |message: String| ConfigError::File { path: path.clone(), message };
         for (section, values) in file {
             let Value::Table(values) = values else {
-                return Err(bad(format!("`{section}` is not a section; settings stand under [data], [fleet] and so on")));
+                return Err(bad(format!(
+                    "`{section}` is not a section; settings stand under [data], [fleet] and so on"
+                )));
             };
             for (key, value) in values {
                 let Some(setting) = SETTINGS.iter().find(|s| s.section == section && s.key == key) else {

@@ -182,7 +182,14 @@ impl Worker {
     }
 
     /// Goes on with the upload of a device that is ready.
-    pub fn upload(&mut self, run: &mut DeviceRun, data: &Federated, round: &Round, config: &Config, arena_bytes: usize) {
+    pub fn upload(
+        &mut self,
+        run: &mut DeviceRun,
+        data: &Federated,
+        round: &Round,
+        config: &Config,
+        arena_bytes: usize,
+    ) {
         let Ended::Ready { saved, .. } = &run.ended else { return };
         self.lend(arena_bytes);
         let memory = &mut bytemuck::cast_slice_mut(&mut self.arena)[..arena_bytes];

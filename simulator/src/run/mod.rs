@@ -75,8 +75,13 @@ pub fn load_data(config: &RunConfig) -> Result<Federated, RunError> {
     let data = &config.data;
     if data.data == "digits" {
         let devices = usize::try_from(data.devices).unwrap_or(usize::MAX);
-        let options =
-            digits::Options { seed: config.run.seed, devices, alpha: data.alpha, strength: data.hand, ..Default::default() };
+        let options = digits::Options {
+            seed: config.run.seed,
+            devices,
+            alpha: data.alpha,
+            strength: data.hand,
+            ..Default::default()
+        };
         return Ok(digits::load(&options)?);
     }
     let options = idx::Options { hold_out: data.hold_out, ..Default::default() };
@@ -137,8 +142,7 @@ fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Re
         let mut coins = stream(seed, Purpose::Selection, u64::from(number), 0);
         let selected = select(server.settings(), data.devices(), &mut coins);
         let mut noise = stream(seed, Purpose::Noise, u64::from(number), 0);
-        let mut record =
-            run_round(&mut server, round, data, &selected, &device, &time, seed, &mut noise, &mut timing)?;
+        let mut record = run_round(&mut server, round, data, &selected, &device, &time, seed, &mut noise, &mut timing)?;
         clock_ms += (record.virtual_time_s.unwrap_or(0.0) * 1e3) as u64;
         record.virtual_time_s = Some(clock_ms as f64 / 1e3);
         cost.reports(&record);

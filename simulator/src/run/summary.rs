@@ -58,7 +58,11 @@ pub fn arena_parts(memory: &MemoryPlan) -> Vec<ArenaPart> {
         .collect();
     let sum: u64 = parts.iter().map(|p| p.bytes).sum();
     if let Some(rest) = (memory.total as u64).checked_sub(sum).filter(|r| *r > 0) {
-        parts.push(ArenaPart { purpose: "alignment, range coder beyond training".into(), bytes: rest, persistent: false });
+        parts.push(ArenaPart {
+            purpose: "alignment, range coder beyond training".into(),
+            bytes: rest,
+            persistent: false,
+        });
     }
     parts
 }
@@ -227,9 +231,14 @@ fn privacy(config: &RunConfig, server: &Server) -> Result<PrivacyStatement, RunE
         unit: guarantee.unit.to_string(),
         sampling: match guarantee.sampling {
             SamplingAssumption::PoissonEnforced { rate } => {
-                format!("Poisson, every device with probability {:.4} in each round; the simulated server flips the coins", rate.most)
+                format!(
+                    "Poisson, every device with probability {:.4} in each round; the simulated server flips the coins",
+                    rate.most
+                )
             }
-            SamplingAssumption::PoissonAssumed { rate } => format!("Poisson with probability {:.4}, not enforced", rate.most),
+            SamplingAssumption::PoissonAssumed { rate } => {
+                format!("Poisson with probability {:.4}, not enforced", rate.most)
+            }
             SamplingAssumption::None { max_participations } => {
                 format!("none assumed; a device takes part at most {max_participations} times")
             }

@@ -157,7 +157,8 @@ impl GlobalModel {
             if index % 2 == 0 {
                 scratch.resize(size, 0u32);
                 let mut bits = vec![0; bitmap_bytes(size)];
-                let mut mask = BitmapMut::new(&mut bits, size).map_err(|_| CheckpointError::Padding { tensor: index as u8 })?;
+                let mut mask =
+                    BitmapMut::new(&mut bits, size).map_err(|_| CheckpointError::Padding { tensor: index as u8 })?;
                 magnitude_mask(&self.params[at..at + size], of_weights, &mut scratch, &mut mask)?;
                 for (i, live) in mask.as_bitmap().iter().enumerate() {
                     self.live[at + i] = live;

@@ -180,9 +180,7 @@ impl Round {
         let exchange = |kind, report| Exchange { kind, up: length, down: 0, report };
         match request {
             Request::CheckIn { capabilities, population, session, max_frame, .. } => {
-                let rejected = |reason| {
-                    Response::Rejected(Rejection { reason, retry: RetryWindow::PERMANENT })
-                };
+                let rejected = |reason| Response::Rejected(Rejection { reason, retry: RetryWindow::PERMANENT });
                 let largest = self.offer.plan_bytes.len() + FRAME_OVERHEAD + MAX_MESSAGE;
                 if population != self.offer.plan.population.as_str() {
                     encode(&rejected(Reason::UnknownPopulation), &[], out);
@@ -199,7 +197,10 @@ impl Round {
             Request::Fetch { task, offset, max_frame } => {
                 let exchange = exchange(RequestKind::Fetch, 0);
                 let (at, limit) = (offset as usize, max_frame as usize);
-                if !self.is_assigned(task) || at >= self.offer.checkpoint.len() || limit < 2 * (FRAME_OVERHEAD + MAX_MESSAGE) {
+                if !self.is_assigned(task)
+                    || at >= self.offer.checkpoint.len()
+                    || limit < 2 * (FRAME_OVERHEAD + MAX_MESSAGE)
+                {
                     encode(&Response::Gone { task, retry: RetryWindow::TRANSIENT }, &[], out);
                     return answer(out, exchange);
                 }
