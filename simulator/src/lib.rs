@@ -3,6 +3,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`bench`] | measurements that a command prints |
 //! | [`config`] | settings: defaults, presets, file, flags |
 //! | [`data`] | data sets of many users |
 //! | [`fleet`] | the virtual devices |
@@ -10,6 +11,7 @@
 //! | [`report`] | `report.json` and `report.html` |
 //! | [`progress`] | what is shown meanwhile |
 
+pub mod bench;
 pub mod config;
 pub mod data;
 pub mod fleet;

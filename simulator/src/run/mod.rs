@@ -32,22 +32,22 @@ pub const MAX_FRAME: usize = 16 * 1024;
 #[non_exhaustive]
 pub enum RunError {
     /// The data.
-    #[error("{0}")]
+    #[error(transparent)]
     Data(#[from] DataError),
     /// The settings.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
     /// The server.
-    #[error("{0}")]
+    #[error(transparent)]
     Server(#[from] ServerError),
     /// The model.
-    #[error("{0}")]
+    #[error(transparent)]
     Model(#[from] siskin_server::round::ModelError),
     /// The memory of a device.
-    #[error("{0}")]
+    #[error(transparent)]
     Arena(#[from] ArenaError),
     /// A file.
-    #[error("{0}")]
+    #[error(transparent)]
     Write(#[from] WriteError),
     /// The model's file.
     #[error("cannot write the model to {}: {message}; check the folder and the space on the disk", path.display())]

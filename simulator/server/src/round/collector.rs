@@ -55,10 +55,10 @@ pub struct Collector {
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum CollectorError {
     /// Clip norm and step do not go together.
-    #[error("{0}")]
+    #[error(transparent)]
     Bound(#[from] BoundError),
     /// The noise multiplier.
-    #[error("{0}")]
+    #[error(transparent)]
     Noise(#[from] NoiseError),
 }
 

@@ -10,13 +10,13 @@ use siskin::model::{Graph, Op};
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ModelError {
     /// The layers do not fit together.
-    #[error("{0}")]
+    #[error(transparent)]
     Plan(#[from] PlanError),
     /// A sparsity outside its range.
-    #[error("{0}")]
+    #[error(transparent)]
     Sparsity(#[from] SparsityError),
     /// Params or masks of another size.
-    #[error("{0}")]
+    #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// Given params of another number.
     #[error("the model has {expected} params, {got} were given")]

@@ -17,13 +17,13 @@ const MAX_PLAN: usize = 1024;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OfferError {
     /// The settings make no valid plan.
-    #[error("{0}")]
+    #[error(transparent)]
     Plan(#[from] PlanError),
     /// The plan is too long.
     #[error("the plan does not fit its frame: {0}")]
     Wire(#[from] WireError),
     /// The model does not fit the plan.
-    #[error("{0}")]
+    #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
 }
 

@@ -16,22 +16,22 @@ use std::num::NonZeroU64;
 #[non_exhaustive]
 pub enum ServerError {
     /// A setting.
-    #[error("{0}")]
+    #[error(transparent)]
     Settings(#[from] SettingsError),
     /// The model.
-    #[error("{0}")]
+    #[error(transparent)]
     Model(#[from] ModelError),
     /// Plan or checkpoint.
-    #[error("{0}")]
+    #[error(transparent)]
     Offer(#[from] OfferError),
     /// Clip norm, step or noise.
-    #[error("{0}")]
+    #[error(transparent)]
     Collector(#[from] CollectorError),
     /// The noise of the sum.
-    #[error("{0}")]
+    #[error(transparent)]
     Noise(#[from] NoiseError),
     /// The mean.
-    #[error("{0}")]
+    #[error(transparent)]
     Mean(#[from] MeanError),
     /// The step.
     #[error("round {round}: {source}; try a smaller learning rate or a smaller clip norm")]
@@ -42,10 +42,10 @@ pub enum ServerError {
         source: OptimError,
     },
     /// The pruning schedule.
-    #[error("{0}")]
+    #[error(transparent)]
     Schedule(#[from] ScheduleError),
     /// The accountant.
-    #[error("{0}")]
+    #[error(transparent)]
     Accounting(#[from] siskin_accounting::Error),
 }
 

@@ -1,0 +1,6 @@
+//! Measurements that a command prints.
+
+pub mod a1;
+mod usage;
+
+pub use usage::{cpu_time, peak_rss};
