@@ -110,6 +110,12 @@ pub(super) struct Model<'a> {
 /// One block's columns: how busy each was (1/256, memory of 4 rows).
 pub(super) type Activity = [u16; BLOCK];
 
+/// At most 16 * 3840: the sum fits its type, and adding 16-bit lanes vectorises.
+#[inline(always)]
+fn total(activity: &Activity) -> u16 {
+    activity.iter().fold(0u16, |sum, &a| sum.wrapping_add(a))
+}
+
 impl<'a> Model<'a> {
     pub(super) fn new(cells: &'a mut [u32; CELLS]) -> Self {
         let mut model = Self { cells, row: 0, blocks: 0, slow: 0, vote: 0 };
@@ -139,8 +145,7 @@ impl<'a> Model<'a> {
     /// Codes whether a block of `len` coordinates has a nonzero one.
     #[inline(always)]
     pub(super) fn flag<B: Bins>(&mut self, bins: &mut B, activity: &Activity, len: usize, bit: bool) -> bool {
-        // At most 16 * 3840: the sum fits its type, and adding 16-bit lanes vectorises.
-        let sum = activity.iter().fold(0u16, |sum, &a| sum.wrapping_add(a));
+        let sum = total(activity);
         let kind = if len <= BLOCK / 2 { 2 } else { usize::from(self.row >= 24) };
         let context = (kind * 10 + octave(self.blocks)) * 10 + octave(u32::from(sum));
         self.decide(bins, FLAG + context, bit)
@@ -156,10 +161,11 @@ impl<'a> Model<'a> {
         self.end_block(0, len);
     }
 
-    /// Whether nonzero symbols are so few that a block is better searched than walked through: fewer than 2 of them a block
-    /// of late.
-    pub(super) fn is_sparse(&self) -> bool {
-        self.blocks < SPARSE
+    /// Whether nonzero symbols are so few, of late in this row and in these columns, that a block is better searched than
+    /// walked through: fewer than one in two blocks.
+    #[inline(always)]
+    pub(super) fn is_sparse(&self, activity: &Activity) -> bool {
+        self.blocks.max(u32::from(total(activity))) < SPARSE
     }
 
     /// Forgets over `len` zeros, in the row only.
@@ -208,7 +214,7 @@ impl<'a> Model<'a> {
     ) -> Option<u32> {
         let (row, column) = (class(self.row), class(u32::from(*activity)));
         let both = row * 8 + column;
-        let nonzero = if seen {
+        let nonzero = if seen || (row >= 2 && left > 4) {
             self.decide(bins, LATER + both, magnitude != 0)
         } else if left == 1 {
             true

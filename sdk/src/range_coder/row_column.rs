@@ -222,7 +222,7 @@ fn walk_row<B: Bins, S: Source, R: Row>(
         let mut activity = row.load(state.activity, start, count);
         let any = symbols.iter().fold(0, |any, &s| any | s) != 0;
         if state.model.flag(bins, &activity, count, any) {
-            let sum = if state.model.is_sparse() {
+            let sum = if state.model.is_sparse(&activity) {
                 search(bins, state, row, (first, start, count), &symbols, &mut activity, each)?
             } else {
                 step_through(bins, state, row, (first, start, count), &symbols, &mut activity, each)?
