@@ -110,7 +110,7 @@ pub struct Quantized<'a> {
 
 /// Turns every value into its symbol, in the same memory: a device needs no second buffer.
 ///
-/// Order of coordinates is kept. Cost: about 0.3 ns a value for nearest and 0.7 ns for stochastic with 128-bit vectors.
+/// Order of coordinates is kept. Cost on x86-64 with 128-bit vectors: about 0.2 ns a value for nearest, 1.4 ns for stochastic.
 pub fn quantize_in_place(values: &mut [f32], step: Step, rounding: Rounding) -> Quantized<'_> {
     match rounding {
         Rounding::Nearest => in_place(values, step, |_, scaled, near| nearest(scaled, near)),

@@ -46,7 +46,7 @@ fn probability(cell: u32) -> u32 {
 fn learn(cell: u32, bit: bool) -> u32 {
     let (p, n) = (cell >> 10, cell & 1023);
     let rate = u32::from(RECIPROCAL[(n as usize).min(LIMIT)]);
-    let p = if bit { p + ((((1 << 22) - 1 - p) >> 7) * rate >> 9) } else { p - ((p >> 7) * rate >> 9) };
+    let p = if bit { p + (((((1 << 22) - 1 - p) >> 7) * rate) >> 9) } else { p - (((p >> 7) * rate) >> 9) };
     p << 10 | (n + 1).min(LIMIT as u32)
 }
 
@@ -157,7 +157,7 @@ impl<'a> Model<'a> {
         for a in activity {
             *a -= a.wrapping_add(3) >> 2;
         }
-        self.row = self.row * DECAY[len] >> 16;
+        self.row = (self.row * DECAY[len]) >> 16;
         self.end_block(0, len);
     }
 
@@ -171,7 +171,7 @@ impl<'a> Model<'a> {
     /// Forgets over `len` zeros, in the row only.
     #[inline(always)]
     pub(super) fn skip_row(&mut self, len: usize) {
-        self.row = self.row * DECAY[len] >> 16;
+        self.row = (self.row * DECAY[len]) >> 16;
     }
 
     /// Codes whether a nonzero coordinate follows among the `left` columns of `rest`.

@@ -131,7 +131,7 @@ impl<'a> Support<'a> {
                     return Err(SupportError::Length { expected, got: cols.len() });
                 }
                 // The maximum first: it vectorises, and the position is wanted only when something is wrong.
-                if cols.iter().fold(0, |max, &c| max.max(c)) as u32 >= width && !cols.is_empty() {
+                if u32::from(cols.iter().fold(0, |max, &c| max.max(c))) >= width && !cols.is_empty() {
                     let (position, &got) =
                         cols.iter().enumerate().find(|&(_, &c)| u32::from(c) >= width).unwrap_or((0, &0));
                     return Err(SupportError::Column { position, got, width });

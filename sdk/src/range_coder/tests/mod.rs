@@ -2,8 +2,9 @@
 
 mod real_updates;
 mod round_trip;
+mod size;
 
-use super::{CodeError, DecodeError, EntropyCoder, RowColumn, Support, decode, encode};
+use super::{CodeError, DecodeError, Decoder, EntropyCoder, RowColumn, Support, decode, encode};
 use std::vec;
 use std::vec::Vec;
 

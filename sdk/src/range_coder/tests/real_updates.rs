@@ -10,7 +10,7 @@ fn run_length_gamma(symbols: &[i32]) -> Vec<u8> {
     struct Bits(Vec<u8>, usize);
     impl Bits {
         fn push(&mut self, bit: bool) {
-            if self.1 % 8 == 0 {
+            if self.1.is_multiple_of(8) {
                 self.0.push(0);
             }
             *self.0.last_mut().unwrap() |= u8::from(bit) << (self.1 % 8);
