@@ -20,6 +20,7 @@
  * Threads    "Any thread": no state is shared. "One thread at a time": a session may move between threads, but two calls
  *            may not meet on it; the second returns SISKIN_RESULT_BUSY, and so does a callback that calls back.
  * Units      Times are milliseconds, lengths are bytes, losses are nats, norms are in units of the model's parameters.
+ * Linking    libsiskin_ffi.a with -lpthread -ldl -lm (Linux), or libsiskin_ffi.so; nothing else.
  * Panics     A defect of the library becomes SISKIN_RESULT_PANICKED; the session can then only be freed.
  *
  * A whole round, with a connection and examples of the app's own:
@@ -81,7 +82,7 @@
  *     }
  *     if (result == SISKIN_RESULT_OK) {
  *         end->struct_size = sizeof *end;
- *         result = siskin_session_end(session, end);
+ *         result = siskin_session_outcome(session, end);
  *     }
  *     siskin_session_free(session);
  *     return result;
@@ -208,6 +209,45 @@ enum siskin_result
 typedef enum siskin_result siskin_result;
 #else
 typedef int32_t siskin_result;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * What the app should do next.
+ */
+enum siskin_action
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * Nothing was polled yet; the library does not return this.
+     */
+    SISKIN_ACTION_NONE = 0,
+    /**
+     * After `siskin_session_poll`: send the bytes of `siskin_session_outgoing`, call `siskin_session_sent`, poll again.
+     * After `siskin_session_step`: the transport took no more bytes; call again when it does.
+     */
+    SISKIN_ACTION_SEND = 1,
+    /**
+     * Give what the server sends to `siskin_session_receive` (or step again when there is something to read), at the
+     * latest at `until_ms`.
+     */
+    SISKIN_ACTION_RECEIVE = 2,
+    /**
+     * A piece of work is done; call again when there is time for more. A good moment to save, or to stop for now.
+     */
+    SISKIN_ACTION_WORK = 3,
+    /**
+     * The session is over: see `siskin_session_outcome`.
+     */
+    SISKIN_ACTION_FINISHED = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum siskin_action siskin_action;
+#else
+typedef int32_t siskin_action;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -392,45 +432,6 @@ typedef int32_t siskin_noise_source;
 #endif // __cplusplus
 
 /**
- * What the app should do next.
- */
-enum siskin_action
-#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
-  : int32_t
-#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
- {
-    /**
-     * Nothing was polled yet; the library does not return this.
-     */
-    SISKIN_ACTION_NONE = 0,
-    /**
-     * After `siskin_session_poll`: send the bytes of `siskin_session_outgoing`, call `siskin_session_sent`, poll again.
-     * After `siskin_session_step`: the transport took no more bytes; call again when it does.
-     */
-    SISKIN_ACTION_SEND = 1,
-    /**
-     * Give what the server sends to `siskin_session_receive` (or step again when there is something to read), at the
-     * latest at `until_ms`.
-     */
-    SISKIN_ACTION_RECEIVE = 2,
-    /**
-     * A piece of work is done; call again when there is time for more. A good moment to save, or to stop for now.
-     */
-    SISKIN_ACTION_WORK = 3,
-    /**
-     * The session is over: see `siskin_session_end`.
-     */
-    SISKIN_ACTION_FINISHED = 4,
-};
-#ifndef __cplusplus
-#if __STDC_VERSION__ >= 202311L
-typedef enum siskin_action siskin_action;
-#else
-typedef int32_t siskin_action;
-#endif // __STDC_VERSION__ >= 202311L
-#endif // __cplusplus
-
-/**
  * A device's part in one round. Opaque; made by `siskin_session_create` or `siskin_session_restore`, ended by
  * `siskin_session_free`.
  *
@@ -438,6 +439,36 @@ typedef int32_t siskin_action;
  * returns `SISKIN_RESULT_BUSY`. Different sessions are independent.
  */
 typedef struct siskin_session siskin_session;
+
+/**
+ * The last failure on this thread.
+ */
+typedef struct siskin_failure {
+    /**
+     * `sizeof(siskin_failure)`, set by the caller.
+     */
+    uint32_t struct_size;
+    /**
+     * The code that was returned.
+     */
+    siskin_result result;
+    /**
+     * The app's own number, if a callback failed; else 0.
+     */
+    int32_t code;
+    /**
+     * Zero.
+     */
+    uint32_t reserved;
+    /**
+     * What was needed, allowed or expected. Lengths are bytes, exact below 2^53; 0 if the failure has no numbers.
+     */
+    double limit;
+    /**
+     * What was there.
+     */
+    double got;
+} siskin_failure;
 
 /**
  * What the app decides, the same for every session. Fill it with `siskin_config_default`, then set the population and the
@@ -496,6 +527,95 @@ typedef struct siskin_config {
      */
     uint32_t largest_download;
 } siskin_config;
+
+/**
+ * The app's examples. The table is copied by the call that it is given to; `user_data` is passed through.
+ *
+ * The functions are called on the thread that called the library, during that call. They must return normally (no
+ * `longjmp`, no C++ or Objective-C exception) and may not use the session that is calling: it answers
+ * `SISKIN_RESULT_BUSY`. Number, order and content of the examples must stay the same until the session ends, also after
+ * it was restored; otherwise the report is not the one that an uninterrupted session would have made.
+ */
+typedef struct siskin_examples {
+    /**
+     * `sizeof(siskin_examples)`, set by the caller.
+     */
+    uint32_t struct_size;
+    /**
+     * Zero.
+     */
+    uint32_t reserved;
+    /**
+     * The first argument of each function.
+     */
+    void *user_data;
+    /**
+     * Returns the number of examples.
+     */
+    uint32_t (*count)(void *user_data);
+    /**
+     * Writes the `features_len` features of example `index`, counted from 0, in the order `[channel][row][column]` of the
+     * plan's input, and its label, counted from 0. All features must be finite.
+     * Returns 0, or a number of the app's own if the example cannot be read: the session then gives the task back.
+     */
+    int32_t (*read)(void *user_data, uint32_t index, float *features, size_t features_len, uint32_t *label);
+} siskin_examples;
+
+/**
+ * What the app should do next, in detail.
+ */
+typedef struct siskin_next {
+    /**
+     * `sizeof(siskin_next)`, set by the caller.
+     */
+    uint32_t struct_size;
+    /**
+     * What to do.
+     */
+    siskin_action action;
+    /**
+     * Steps of local training done, for `SISKIN_ACTION_WORK`; else 0.
+     */
+    uint32_t done;
+    /**
+     * Steps in all; 0 if that is not known.
+     */
+    uint32_t of;
+    /**
+     * For `SISKIN_ACTION_RECEIVE`: when to call again if nothing came, milliseconds on the clock that is given to the
+     * library; else 0.
+     */
+    uint64_t until_ms;
+} siskin_next;
+
+/**
+ * The app's connection to the server. What is said of `siskin_examples` holds here too.
+ */
+typedef struct siskin_transport {
+    /**
+     * `sizeof(siskin_transport)`, set by the caller.
+     */
+    uint32_t struct_size;
+    /**
+     * Zero.
+     */
+    uint32_t reserved;
+    /**
+     * The first argument of each function.
+     */
+    void *user_data;
+    /**
+     * Reads up to `capacity` bytes from the server into `bytes` and sets `length` to their number: 0 if there is nothing
+     * to read now (a function that waits should wait no longer than `until_ms` of the last `siskin_next`).
+     * Returns 0, or a number of the app's own if the connection failed.
+     */
+    int32_t (*read)(void *user_data, uint8_t *bytes, size_t capacity, size_t *length);
+    /**
+     * Sends up to `length` bytes and sets `written` to their number: 0 if none can be sent now.
+     * Returns 0, or a number of the app's own if the connection failed.
+     */
+    int32_t (*write)(void *user_data, const uint8_t *bytes, size_t length, size_t *written);
+} siskin_transport;
 
 /**
  * How a session ended, in detail.
@@ -609,125 +729,6 @@ typedef struct siskin_egress {
     uint64_t time_ms;
 } siskin_egress;
 
-/**
- * The last failure on this thread.
- */
-typedef struct siskin_failure {
-    /**
-     * `sizeof(siskin_failure)`, set by the caller.
-     */
-    uint32_t struct_size;
-    /**
-     * The code that was returned.
-     */
-    siskin_result result;
-    /**
-     * The app's own number, if a callback failed; else 0.
-     */
-    int32_t code;
-    /**
-     * Zero.
-     */
-    uint32_t reserved;
-    /**
-     * What was needed, allowed or expected. Lengths are bytes, exact below 2^53; 0 if the failure has no numbers.
-     */
-    double limit;
-    /**
-     * What was there.
-     */
-    double got;
-} siskin_failure;
-
-/**
- * The app's examples. The table is copied by the call that it is given to; `user_data` is passed through.
- *
- * The functions are called on the thread that called the library, during that call. They must return normally (no
- * `longjmp`, no C++ or Objective-C exception) and may not use the session that is calling: it answers
- * `SISKIN_RESULT_BUSY`. Number, order and content of the examples must stay the same until the session ends, also after
- * it was restored; otherwise the report is not the one that an uninterrupted session would have made.
- */
-typedef struct siskin_examples {
-    /**
-     * `sizeof(siskin_examples)`, set by the caller.
-     */
-    uint32_t struct_size;
-    /**
-     * Zero.
-     */
-    uint32_t reserved;
-    /**
-     * The first argument of each function.
-     */
-    void *user_data;
-    /**
-     * Returns the number of examples.
-     */
-    uint32_t (*count)(void *user_data);
-    /**
-     * Writes the `features_len` features of example `index`, counted from 0, in the order `[channel][row][column]` of the
-     * plan's input, and its label, counted from 0. All features must be finite.
-     * Returns 0, or a number of the app's own if the example cannot be read: the session then gives the task back.
-     */
-    int32_t (*read)(void *user_data, uint32_t index, float *features, size_t features_len, uint32_t *label);
-} siskin_examples;
-
-/**
- * What the app should do next, in detail.
- */
-typedef struct siskin_next {
-    /**
-     * `sizeof(siskin_next)`, set by the caller.
-     */
-    uint32_t struct_size;
-    /**
-     * What to do.
-     */
-    siskin_action action;
-    /**
-     * Steps of local training done, for `SISKIN_ACTION_WORK`; else 0.
-     */
-    uint32_t done;
-    /**
-     * Steps in all; 0 if that is not known.
-     */
-    uint32_t of;
-    /**
-     * For `SISKIN_ACTION_RECEIVE`: when to call again if nothing came, milliseconds on the clock that is given to the
-     * library; else 0.
-     */
-    uint64_t until_ms;
-} siskin_next;
-
-/**
- * The app's connection to the server. What is said of `siskin_examples` holds here too.
- */
-typedef struct siskin_transport {
-    /**
-     * `sizeof(siskin_transport)`, set by the caller.
-     */
-    uint32_t struct_size;
-    /**
-     * Zero.
-     */
-    uint32_t reserved;
-    /**
-     * The first argument of each function.
-     */
-    void *user_data;
-    /**
-     * Reads up to `capacity` bytes from the server into `bytes` and sets `length` to their number: 0 if there is nothing
-     * to read now (a function that waits should wait no longer than `until_ms` of the last `siskin_next`).
-     * Returns 0, or a number of the app's own if the connection failed.
-     */
-    int32_t (*read)(void *user_data, uint8_t *bytes, size_t capacity, size_t *length);
-    /**
-     * Sends up to `length` bytes and sets `written` to their number: 0 if none can be sent now.
-     * Returns 0, or a number of the app's own if the connection failed.
-     */
-    int32_t (*write)(void *user_data, const uint8_t *bytes, size_t length, size_t *written);
-} siskin_transport;
-
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -747,263 +748,6 @@ uint32_t siskin_abi_version(void);
 const char *siskin_version_text(void);
 
 /**
- * Sets every field but `struct_size`. The privacy floor has no default: until the app has chosen `largest_clip_norm` and
- * `least_noise_multiplier`, `siskin_session_create` refuses the configuration.
- *
- * Any thread.
- */
-siskin_result siskin_config_default(struct siskin_config *config);
-
-/**
- * Bytes of arena that the session needs: those of its plan once it has one, before that those of the check-in.
- *
- * One thread at a time.
- */
-siskin_result siskin_session_required_bytes(const struct siskin_session *session,
-                                            size_t *required);
-
-/**
- * The report, from the moment when it is made to the end of its upload, so that the app can show or count what leaves.
- * The bytes lie in the arena and stay valid until the next call that takes the session without `const`.
- *
- * One thread at a time.
- *
- * Errors:
- * `SISKIN_RESULT_NOT_YET` before and after.
- */
-siskin_result siskin_session_report(const struct siskin_session *session,
-                                    const uint8_t **bytes,
-                                    size_t *bytes_len);
-
-/**
- * How the session ended, after `SISKIN_ACTION_FINISHED`.
- *
- * One thread at a time.
- *
- * Errors:
- * `SISKIN_RESULT_NOT_YET` before.
- */
-siskin_result siskin_session_end(const struct siskin_session *session, struct siskin_end *end);
-
-/**
- * How the session ended as an English sentence, for logs. With `text` NULL, only the length is asked for. `text_len`
- * receives the length with its final NUL, bytes.
- *
- * One thread at a time.
- *
- * Errors:
- * `SISKIN_RESULT_NOT_YET` before the end; `SISKIN_RESULT_BUFFER_TOO_SMALL` with both numbers.
- */
-siskin_result siskin_session_end_text(const struct siskin_session *session,
-                                      char *text,
-                                      size_t capacity,
-                                      size_t *text_len);
-
-/**
- * Numbers of the local training so far.
- *
- * One thread at a time.
- */
-siskin_result siskin_session_metrics(const struct siskin_session *session,
-                                     struct siskin_metrics *metrics);
-
-/**
- * What left the device in this session.
- *
- * One thread at a time.
- *
- * Errors:
- * `SISKIN_RESULT_NOT_YET` as long as no byte of a report has left.
- */
-siskin_result siskin_session_egress(const struct siskin_session *session,
-                                    struct siskin_egress *egress);
-
-/**
- * Bytes of arena that a session needs to check in, before it has a plan.
- *
- * Any thread.
- */
-siskin_result siskin_arena_least_bytes(uint32_t max_frame, size_t *required);
-
-/**
- * Bytes of arena that a plan needs, exactly: one byte less is refused, this many never runs out. `plan` are the bytes that
- * the server's operator publishes; `max_frame` is that of the configuration.
- *
- * Any thread.
- */
-siskin_result siskin_plan_required_bytes(const uint8_t *plan,
-                                         size_t plan_len,
-                                         uint32_t max_frame,
-                                         size_t *required);
-
-/**
- * A short English text for a result code, static and NUL-terminated; never NULL, also for a number that is no code.
- *
- * Any thread.
- */
-const char *siskin_result_text(int32_t result);
-
-/**
- * Reads the last failure on this thread; a success does not erase it. With no failure so far, `result` is
- * `SISKIN_RESULT_OK`.
- *
- * Any thread; each has its own.
- */
-siskin_result siskin_failure_get(struct siskin_failure *failure);
-
-/**
- * The last failure on this thread as an English sentence, for logs.
- *
- * With `text` NULL, only the length is asked for. `text_len` receives the length with its final NUL, bytes.
- *
- * Any thread; each has its own.
- */
-siskin_result siskin_failure_text(char *text, size_t capacity, size_t *text_len);
-
-/**
- * Length of a buffer that `siskin_session_save` accepts, bytes. It grows once, when the plan arrives.
- *
- * One thread at a time.
- */
-siskin_result siskin_session_save_bound(const struct siskin_session *session, size_t *bound);
-
-/**
- * Writes everything that is needed to go on to `buffer`, and its length to `saved_len`. `capacity` must be at least
- * `siskin_session_save_bound`, also where less would do.
- *
- * The bytes hold the seed of the session's noise and the model in training: keep them where only the app can read, and
- * remove them when the session has ended. Save after training at the latest before the first byte of the report is sent:
- * two different reports for one task must never leave the device.
- *
- * One thread at a time.
- *
- * Errors:
- * `SISKIN_RESULT_BUFFER_TOO_SMALL` with both numbers; `SISKIN_RESULT_FINISHED` if the session is over.
- */
-siskin_result siskin_session_save(const struct siskin_session *session,
-                                  uint8_t *buffer,
-                                  size_t capacity,
-                                  size_t *saved_len);
-
-/**
- * Goes on where `siskin_session_save` was called, in a new session. `config` must be the same as then; `arena` as for
- * `siskin_session_create` (of any address, and large enough for the plan).
- *
- * The contents of the arena are lost if the call fails.
- *
- * Any thread.
- *
- * Errors:
- * `SISKIN_RESULT_SAVED_BYTES` if the bytes are damaged or no saved session, `SISKIN_RESULT_SAVED_VERSION`,
- * `SISKIN_RESULT_ARENA_TOO_SMALL` with both numbers, and those of `siskin_session_create`.
- */
-siskin_result siskin_session_restore(const struct siskin_config *config,
-                                     const uint8_t *saved,
-                                     size_t saved_len,
-                                     void *arena,
-                                     size_t arena_len,
-                                     struct siskin_session **session);
-
-/**
- * Makes a session that will check in.
- *
- * `entropy` are `SISKIN_ENTROPY_BYTES` bytes from the operating system's generator (`getrandom`, `SecRandomCopyBytes`,
- * `SecureRandom`): the noise that protects the user comes from them, so never use a constant, a time or the same bytes
- * for two sessions. The library copies them; overwrite yours.
- *
- * `arena` is the memory that the session works in, aligned to `SISKIN_ARENA_ALIGNMENT`. It is the library's, and must
- * neither be read nor written nor freed by the app, until `siskin_session_free` returned, which fills it with zeros. With
- * `arena` NULL the library allocates `arena_len` bytes and frees them with the session. Whether a plan fits is known when
- * the plan arrives: one that does not fit ends the session with `SISKIN_CAUSE_MEMORY` and both numbers before anything is
- * downloaded.
- *
- * Any thread.
- *
- * Errors:
- * `SISKIN_RESULT_ARENA_TOO_SMALL` below `siskin_arena_least_bytes`, `SISKIN_RESULT_ARENA_MISALIGNED`,
- * `SISKIN_RESULT_ENTROPY`, `SISKIN_RESULT_ARGUMENT` for the configuration, `SISKIN_RESULT_NO_MEMORY`.
- */
-siskin_result siskin_session_create(const struct siskin_config *config,
-                                    const uint8_t *entropy,
-                                    size_t entropy_len,
-                                    void *arena,
-                                    size_t arena_len,
-                                    struct siskin_session **session);
-
-/**
- * Ends a session and gives the arena back, filled with zeros. NULL is allowed and does nothing. A session that is in use
- * is not freed (`SISKIN_RESULT_BUSY`); one that panicked is.
- *
- * One thread at a time; the handle is invalid afterwards.
- */
-siskin_result siskin_session_free(struct siskin_session *session);
-
-/**
- * Does one small piece of work (a training step, a request, nothing) and says what to do next. `now_ms` is milliseconds of
- * any clock that never runs backwards, not even over a restart of the device if the session is restored then (the time
- * since 1970 will do).
- *
- * One thread at a time. The callbacks of `examples` are called on this thread.
- */
-siskin_result siskin_session_poll(struct siskin_session *session,
-                                  uint64_t now_ms,
-                                  const struct siskin_examples *examples,
-                                  struct siskin_next *next);
-
-/**
- * The bytes to send after `SISKIN_ACTION_SEND`; `bytes_len` is 0 if there are none. They lie in the arena and stay valid
- * until the next call that takes the session without `const`.
- *
- * One thread at a time.
- */
-siskin_result siskin_session_outgoing(const struct siskin_session *session,
-                                      const uint8_t **bytes,
-                                      size_t *bytes_len);
-
-/**
- * Tells the session that all bytes of `siskin_session_outgoing` were sent, as far as the transport can tell.
- *
- * One thread at a time.
- *
- * Errors:
- * `SISKIN_RESULT_NOT_YET` if there was nothing to send.
- */
-siskin_result siskin_session_sent(struct siskin_session *session);
-
-/**
- * Takes bytes from the server, in pieces of any length. Damaged and stale frames are skipped, and so is what comes after
- * the end of the session.
- *
- * One thread at a time.
- */
-siskin_result siskin_session_receive(struct siskin_session *session,
-                                     const uint8_t *bytes,
-                                     size_t bytes_len);
-
-/**
- * Does one piece of work and moves the bytes that go with it: polls, and then writes what is to be sent or reads what has
- * come. `next` then says what to wait for:
- *
- * - `SISKIN_ACTION_WORK`: for nothing, step again;
- * - `SISKIN_ACTION_SEND`: until the transport takes more bytes;
- * - `SISKIN_ACTION_RECEIVE`: until there is something to read, at the latest until `next->until_ms`;
- * - `SISKIN_ACTION_FINISHED`: the session is over.
- *
- * If a callback of the transport fails, the call returns `SISKIN_RESULT_TRANSPORT`, nothing is written to `next` and the
- * session is intact: connect again and step on; a request that was sent in part is sent again from its start.
- *
- * `now_ms` is milliseconds of any clock that never runs backwards, not even over a restart of the device if the session
- * is restored then (the time since 1970 will do).
- *
- * One thread at a time. The callbacks are called on this thread.
- */
-siskin_result siskin_session_step(struct siskin_session *session,
-                                  uint64_t now_ms,
-                                  const struct siskin_transport *transport,
-                                  const struct siskin_examples *examples,
-                                  struct siskin_next *next);
-
-/**
  * A short English text for a result code, static and NUL-terminated; never NULL, also for a number that is no code.
  *
  * Any thread.
@@ -1089,8 +833,7 @@ siskin_result siskin_session_free(struct siskin_session *session);
 
 /**
  * Does one small piece of work (a training step, a request, nothing) and says what to do next. `now_ms` is milliseconds of
- * any clock that never runs backwards, not even over a restart of the device if the session is restored then (the time
- * since 1970 will do).
+ * any clock that does not run backwards while the session lives; a restored session may be given another one.
  *
  * One thread at a time. The callbacks of `examples` are called on this thread.
  */
@@ -1130,6 +873,29 @@ siskin_result siskin_session_receive(struct siskin_session *session,
                                      size_t bytes_len);
 
 /**
+ * Does one piece of work and moves the bytes that go with it: polls, and then writes what is to be sent or reads what has
+ * come. `next` then says what to wait for:
+ *
+ * - `SISKIN_ACTION_WORK`: for nothing, step again;
+ * - `SISKIN_ACTION_SEND`: until the transport takes more bytes;
+ * - `SISKIN_ACTION_RECEIVE`: until there is something to read, at the latest until `next->until_ms`;
+ * - `SISKIN_ACTION_FINISHED`: the session is over.
+ *
+ * If a callback of the transport fails, the call returns `SISKIN_RESULT_TRANSPORT`, nothing is written to `next` and the
+ * session is intact: connect again and step on; a request that was sent in part is sent again from its start.
+ *
+ * `now_ms` is milliseconds of any clock that does not run backwards while the session lives; a restored session may be
+ * given another one.
+ *
+ * One thread at a time. The callbacks are called on this thread.
+ */
+siskin_result siskin_session_step(struct siskin_session *session,
+                                  uint64_t now_ms,
+                                  const struct siskin_transport *transport,
+                                  const struct siskin_examples *examples,
+                                  struct siskin_next *next);
+
+/**
  * Length of a buffer that `siskin_session_save` accepts, bytes. It grows once, when the plan arrives.
  *
  * One thread at a time.
@@ -1141,8 +907,8 @@ siskin_result siskin_session_save_bound(const struct siskin_session *session, si
  * `siskin_session_save_bound`, also where less would do.
  *
  * The bytes hold the seed of the session's noise and the model in training: keep them where only the app can read, and
- * remove them when the session has ended. Save after training at the latest before the first byte of the report is sent:
- * two different reports for one task must never leave the device.
+ * remove them when the session has ended. It does no harm to go on from an older save: with the same examples the session
+ * makes the same report again, and the server counts it once.
  *
  * One thread at a time.
  *
@@ -1174,29 +940,6 @@ siskin_result siskin_session_restore(const struct siskin_config *config,
                                      struct siskin_session **session);
 
 /**
- * Does one piece of work and moves the bytes that go with it: polls, and then writes what is to be sent or reads what has
- * come. `next` then says what to wait for:
- *
- * - `SISKIN_ACTION_WORK`: for nothing, step again;
- * - `SISKIN_ACTION_SEND`: until the transport takes more bytes;
- * - `SISKIN_ACTION_RECEIVE`: until there is something to read, at the latest until `next->until_ms`;
- * - `SISKIN_ACTION_FINISHED`: the session is over.
- *
- * If a callback of the transport fails, the call returns `SISKIN_RESULT_TRANSPORT`, nothing is written to `next` and the
- * session is intact: connect again and step on; a request that was sent in part is sent again from its start.
- *
- * `now_ms` is milliseconds of any clock that never runs backwards, not even over a restart of the device if the session
- * is restored then (the time since 1970 will do).
- *
- * One thread at a time. The callbacks are called on this thread.
- */
-siskin_result siskin_session_step(struct siskin_session *session,
-                                  uint64_t now_ms,
-                                  const struct siskin_transport *transport,
-                                  const struct siskin_examples *examples,
-                                  struct siskin_next *next);
-
-/**
  * Bytes of arena that the session needs: those of its plan once it has one, before that those of the check-in.
  *
  * One thread at a time.
@@ -1225,7 +968,7 @@ siskin_result siskin_session_report(const struct siskin_session *session,
  * Errors:
  * `SISKIN_RESULT_NOT_YET` before.
  */
-siskin_result siskin_session_end(const struct siskin_session *session, struct siskin_end *end);
+siskin_result siskin_session_outcome(const struct siskin_session *session, struct siskin_end *end);
 
 /**
  * How the session ended as an English sentence, for logs. With `text` NULL, only the length is asked for. `text_len`
@@ -1236,10 +979,10 @@ siskin_result siskin_session_end(const struct siskin_session *session, struct si
  * Errors:
  * `SISKIN_RESULT_NOT_YET` before the end; `SISKIN_RESULT_BUFFER_TOO_SMALL` with both numbers.
  */
-siskin_result siskin_session_end_text(const struct siskin_session *session,
-                                      char *text,
-                                      size_t capacity,
-                                      size_t *text_len);
+siskin_result siskin_session_outcome_text(const struct siskin_session *session,
+                                          char *text,
+                                          size_t capacity,
+                                          size_t *text_len);
 
 /**
  * Numbers of the local training so far.

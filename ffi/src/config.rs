@@ -77,6 +77,7 @@ pub unsafe extern "C" fn siskin_config_default(config: *mut siskin_config) -> si
 ///
 /// # Safety
 /// `config` is NULL or points to a `siskin_config` that was filled in.
+#[allow(clippy::neg_cmp_op_on_partial_ord, reason = "a NaN must refuse")]
 pub(crate) unsafe fn config_from(config: *const siskin_config) -> Result<Config, Failure> {
     // SAFETY: the caller's promise.
     let config = unsafe { read_versioned(config, "config") }?;

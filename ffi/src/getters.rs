@@ -65,7 +65,7 @@ pub unsafe extern "C" fn siskin_session_report(
 /// # Safety
 /// `session` is NULL or a live handle; `end` is NULL or points to a `siskin_end` whose `struct_size` is set.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn siskin_session_end(session: *const siskin_session, end: *mut siskin_end) -> siskin_result {
+pub unsafe extern "C" fn siskin_session_outcome(session: *const siskin_session, end: *mut siskin_end) -> siskin_result {
     let get = |inner: &Inner| {
         // SAFETY: the caller's promise.
         let out = unsafe { Out::versioned(end, "end") }?;
@@ -88,7 +88,7 @@ pub unsafe extern "C" fn siskin_session_end(session: *const siskin_session, end:
 /// `session` is NULL or a live handle; `text` is NULL or has room for `capacity` bytes; `text_len` is NULL or may be
 /// written.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn siskin_session_end_text(
+pub unsafe extern "C" fn siskin_session_outcome_text(
     session: *const siskin_session,
     text: *mut c_char,
     capacity: usize,

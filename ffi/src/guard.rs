@@ -137,7 +137,7 @@ impl<T: Copy> Out<T> {
                 from.add(self.keep),
                 self.place.cast::<u8>().add(self.keep),
                 self.bytes - self.keep,
-            )
+            );
         };
     }
 }

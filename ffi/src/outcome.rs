@@ -20,7 +20,7 @@ pub enum siskin_action {
     Receive = 2,
     /// A piece of work is done; call again when there is time for more. A good moment to save, or to stop for now.
     Work = 3,
-    /// The session is over: see `siskin_session_end`.
+    /// The session is over: see `siskin_session_outcome`.
     Finished = 4,
 }
 
@@ -221,22 +221,18 @@ impl From<Abandoned> for siskin_cause {
 fn numbers(cause: Abandoned) -> (f64, f64) {
     match cause {
         Abandoned::Plan(e) => plan_numbers(e),
-        Abandoned::Policy(e) => match e {
-            PolicyViolation::ClipNorm { allowed, plan } => (allowed.into(), plan.into()),
-            PolicyViolation::Noise { least, plan } => (least.into(), plan.into()),
-            PolicyViolation::Upload { allowed, plan } | PolicyViolation::Download { allowed, plan } => {
-                (allowed.into(), plan.into())
-            }
-            _ => (0.0, 0.0),
-        },
+        Abandoned::Policy(PolicyViolation::ClipNorm { allowed, plan }) => (allowed.into(), plan.into()),
+        Abandoned::Policy(PolicyViolation::Noise { least, plan }) => (least.into(), plan.into()),
+        Abandoned::Policy(PolicyViolation::Upload { allowed, plan } | PolicyViolation::Download { allowed, plan }) => {
+            (allowed.into(), plan.into())
+        }
         Abandoned::Memory(ArenaError::TooSmall { required, lent }) => (required as f64, lent as f64),
         Abandoned::Memory(ArenaError::Misaligned { offset }) => (0.0, offset as f64),
-        Abandoned::Checkpoint(e) => match e {
+        Abandoned::Checkpoint(
             CheckpointError::Round { expected, got }
             | CheckpointError::Length { expected, got }
-            | CheckpointError::Live { expected, got, .. } => (expected.into(), got.into()),
-            _ => (0.0, 0.0),
-        },
+            | CheckpointError::Live { expected, got, .. },
+        ) => (expected.into(), got.into()),
         Abandoned::Store(StoreError::Shape { expected, got }) => (expected.into(), got.into()),
         Abandoned::Store(StoreError::Label { label, classes, .. }) => (classes.into(), label.into()),
         Abandoned::Report(ReportError::TooLarge { limit, got }) => (limit.into(), got.into()),

@@ -28,8 +28,8 @@ pub unsafe extern "C" fn siskin_session_save_bound(session: *const siskin_sessio
 /// `siskin_session_save_bound`, also where less would do.
 ///
 /// The bytes hold the seed of the session's noise and the model in training: keep them where only the app can read, and
-/// remove them when the session has ended. Save after training at the latest before the first byte of the report is sent:
-/// two different reports for one task must never leave the device.
+/// remove them when the session has ended. It does no harm to go on from an older save: with the same examples the session
+/// makes the same report again, and the server counts it once.
 ///
 /// One thread at a time.
 ///

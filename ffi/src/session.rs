@@ -84,8 +84,7 @@ pub unsafe extern "C" fn siskin_session_free(session: *mut siskin_session) -> si
 }
 
 /// Does one small piece of work (a training step, a request, nothing) and says what to do next. `now_ms` is milliseconds of
-/// any clock that never runs backwards, not even over a restart of the device if the session is restored then (the time
-/// since 1970 will do).
+/// any clock that does not run backwards while the session lives; a restored session may be given another one.
 ///
 /// One thread at a time. The callbacks of `examples` are called on this thread.
 ///

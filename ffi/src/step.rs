@@ -18,8 +18,8 @@ use siskin::session::Poll;
 /// If a callback of the transport fails, the call returns `SISKIN_RESULT_TRANSPORT`, nothing is written to `next` and the
 /// session is intact: connect again and step on; a request that was sent in part is sent again from its start.
 ///
-/// `now_ms` is milliseconds of any clock that never runs backwards, not even over a restart of the device if the session
-/// is restored then (the time since 1970 will do).
+/// `now_ms` is milliseconds of any clock that does not run backwards while the session lives; a restored session may be
+/// given another one.
 ///
 /// One thread at a time. The callbacks are called on this thread.
 ///

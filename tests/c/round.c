@@ -286,7 +286,7 @@ static siskin_end end_of(const siskin_session *session)
     siskin_end end;
     memset(&end, 0, sizeof end);
     end.struct_size = sizeof end;
-    IS(siskin_session_end(session, &end), SISKIN_RESULT_OK);
+    IS(siskin_session_outcome(session, &end), SISKIN_RESULT_OK);
     return end;
 }
 

@@ -28,7 +28,7 @@ static void whole_round_with_callbacks(void)
     end.struct_size = sizeof end;
     memset(&egress, 0, sizeof egress);
     egress.struct_size = sizeof egress;
-    IS(siskin_session_end(session, &end), SISKIN_RESULT_NOT_YET);
+    IS(siskin_session_outcome(session, &end), SISKIN_RESULT_NOT_YET);
     IS(siskin_session_egress(session, &egress), SISKIN_RESULT_NOT_YET);
     IS(siskin_session_required_bytes(session, &length), SISKIN_RESULT_OK);
     IS(length, 2 * MAX_FRAME);
@@ -39,8 +39,8 @@ static void whole_round_with_callbacks(void)
     end = end_of(session);
     IS(end.outcome, SISKIN_OUTCOME_ACCEPTED);
     IS(end.retry_ms, 0);
-    IS(siskin_session_end_text(session, NULL, 0, &length), SISKIN_RESULT_OK);
-    IS(siskin_session_end_text(session, text, sizeof text, &length), SISKIN_RESULT_OK);
+    IS(siskin_session_outcome_text(session, NULL, 0, &length), SISKIN_RESULT_OK);
+    IS(siskin_session_outcome_text(session, text, sizeof text, &length), SISKIN_RESULT_OK);
     CHECK(strcmp(text, "the report was counted") == 0 && length == strlen(text) + 1);
 
     memset(&metrics, 0, sizeof metrics);
@@ -419,9 +419,9 @@ static void null_pointers(void)
     NULL_REFUSED(siskin_session_report(NULL, &bytes, &n));
     NULL_REFUSED(siskin_session_report(session, NULL, &n));
     NULL_REFUSED(siskin_session_report(session, &bytes, NULL));
-    NULL_REFUSED(siskin_session_end(NULL, &end));
-    NULL_REFUSED(siskin_session_end(session, NULL));
-    NULL_REFUSED(siskin_session_end_text(NULL, (char *)buffer, sizeof buffer, &n));
+    NULL_REFUSED(siskin_session_outcome(NULL, &end));
+    NULL_REFUSED(siskin_session_outcome(session, NULL));
+    NULL_REFUSED(siskin_session_outcome_text(NULL, (char *)buffer, sizeof buffer, &n));
     NULL_REFUSED(siskin_session_metrics(NULL, &metrics));
     NULL_REFUSED(siskin_session_metrics(session, NULL));
     NULL_REFUSED(siskin_session_egress(NULL, &egress));
