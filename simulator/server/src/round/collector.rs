@@ -7,6 +7,7 @@ use siskin::checkin::{NoiseSource, Weighting};
 use siskin::range_coder::{EntropyCoder, RowColumn};
 use siskin::report::Report;
 use siskin::wire::UploadStatus;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 /// What became of the devices that were asked. Every one of them is in exactly one of these, or never came back.
@@ -149,7 +150,9 @@ impl Collector {
     }
 
     pub(crate) fn abandon(&mut self, task: u64, cause: u8) {
-        if self.decided.insert(task, UploadStatus::Refused).is_none() {
+        // What was decided stays decided: a counted report that is given back afterwards is still a counted one.
+        if let Entry::Vacant(undecided) = self.decided.entry(task) {
+            undecided.insert(UploadStatus::Refused);
             self.partial.remove(&task);
             *self.counts.abandoned.entry(cause).or_default() += 1;
         }
