@@ -63,9 +63,29 @@ pub enum CollectorError {
     Noise(#[from] NoiseError),
 }
 
+/// The L2 bound that a report of an honest device keeps. Where devices add noise it is on top of what they clipped: a
+/// server that cut it off again would shrink the signal with it, by a factor that grows with the number of coordinates.
+/// Noise of `d` coordinates is longer than `sigma * (sqrt(d) + sqrt(2 t))` with probability at most `exp(-t)` (Laurent &
+/// Massart 2000, "Adaptive estimation of a quadratic functional by model selection", lemma 1); here that is 10^-12. The
+/// rounding to the grid moves each coordinate by less than a step. No privacy hangs on this bound: it is there so that
+/// one report cannot outweigh the others.
+fn norm_of_a_report(settings: &Settings, live: usize) -> f32 {
+    let p = &settings.privacy;
+    match p.source {
+        NoiseSource::Device { shares } if p.noise_multiplier > 0.0 => {
+            let clip_norm = f64::from(p.clip_norm);
+            let sigma = clip_norm * f64::from(p.noise_multiplier) / libm::sqrt(f64::from(shares));
+            let root = libm::sqrt(live as f64);
+            let tail = libm::sqrt(2.0 * 12.0 * std::f64::consts::LN_10);
+            (clip_norm + sigma * (root + tail) + f64::from(settings.quantization.step) * root) as f32
+        }
+        _ => p.clip_norm,
+    }
+}
+
 impl Collector {
     pub(crate) fn new(settings: &Settings, offer: &Offer) -> Result<Self, CollectorError> {
-        let bound = NormBound::new(settings.privacy.clip_norm, settings.quantization.step)?;
+        let bound = NormBound::new(norm_of_a_report(settings, offer.graph.live), settings.quantization.step)?;
         let max_weight = match settings.upload.weighting {
             Weighting::Uniform => 1,
             Weighting::Examples { cap } => cap.max(1),
