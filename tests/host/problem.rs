@@ -1,0 +1,188 @@
+//! The learning problems of these tests: two small networks, synthetic examples, settings.
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use siskin::checkin::{
+    LayerSpec, Loss, ModelSpec, NoiseSource, Path, Plan, Policy, Population, Privacy, Quantization, Rounding, Storage,
+    Training, Upload, Weighting,
+};
+use siskin::data::SliceStore;
+use siskin::session::Config;
+use siskin_server::optim::FedAvgConfig;
+use siskin_server::round::{Close, GlobalModel, Optimizer, Pruning, Round, Selection, Server, Settings};
+
+pub(crate) const POPULATION: &str = "tests";
+pub(crate) const CLASSES: u32 = 4;
+
+/// The server's storage takes the place of this one.
+const ANY: Storage = Storage { live: 1, path: Path::Dense };
+
+/// 16 - 12 - 4 with a rectifier.
+pub(crate) fn mlp() -> ModelSpec {
+    chain([16, 1, 1], &[dense(12), LayerSpec::Relu, dense(4)])
+}
+
+/// Two convolutions (one strided and padded), pooling, one dense layer; 6 x 6 images.
+pub(crate) fn cnn() -> ModelSpec {
+    let conv = |outputs, kernel, padding| LayerSpec::Conv2d { outputs, kernel, stride: 1, padding, weights: ANY };
+    let pool = LayerSpec::MaxPool { window: 2, stride: 2 };
+    chain(
+        [1, 6, 6],
+        &[conv(4, 3, 1), LayerSpec::Relu, pool, conv(3, 2, 0), LayerSpec::Relu, LayerSpec::Flatten, dense(4)],
+    )
+}
+
+pub(crate) fn dense(outputs: u16) -> LayerSpec {
+    LayerSpec::Dense { outputs, weights: ANY }
+}
+
+pub(crate) fn chain(input: [u16; 3], layers: &[LayerSpec]) -> ModelSpec {
+    ModelSpec { input, layers: layers.iter().copied().collect(), loss: Loss::SoftmaxCrossEntropy }
+}
+
+pub(crate) struct Examples {
+    features: Vec<f32>,
+    labels: Vec<u32>,
+}
+
+impl Examples {
+    /// `count` examples of device number `device`: noise around one point a class.
+    pub(crate) fn new(model: &ModelSpec, device: u64, count: usize) -> Self {
+        let size: usize = model.input.iter().map(|n| usize::from(*n)).product();
+        let mut rng = ChaCha20Rng::seed_from_u64(1000 + device);
+        let mut uniform = move || (rng.next_u32() >> 8) as f32 / 16_777_216.0 - 0.5;
+        let (mut features, mut labels) = (Vec::new(), Vec::new());
+        for i in 0..count {
+            let label = (i as u64 * 7 + device) % u64::from(CLASSES);
+            labels.push(label as u32);
+            features
+                .extend((0..size).map(|f| uniform() + if f as u64 % u64::from(CLASSES) == label { 0.75 } else { 0.0 }));
+        }
+        Self { features, labels }
+    }
+
+    pub(crate) fn store(&self) -> SliceStore<'_> {
+        SliceStore::new(&self.features, &self.labels)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    pub(crate) fn features_mut(&mut self) -> &mut [f32] {
+        &mut self.features
+    }
+
+    pub(crate) fn labels_mut(&mut self) -> &mut [u32] {
+        &mut self.labels
+    }
+
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&[f32], u32)> {
+        self.features.chunks(self.features.len() / self.len()).zip(self.labels.iter().copied())
+    }
+}
+
+/// A cohort of four, a few steps of momentum, a fine grid, nothing pruned, no noise; tests change what they are about.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        population: Population::try_from(POPULATION).unwrap(),
+        cohort: 4,
+        over_selection: 1.0,
+        min_fraction: 0.5,
+        deadline_ms: 600_000,
+        selection: Selection::Fixed,
+        close: Close::Deadline,
+        training: Training {
+            epochs: 2,
+            batch: 8,
+            max_examples: 1000,
+            learning_rate: 0.1,
+            momentum: 0.9,
+            proximal: 0.0,
+        },
+        privacy: Privacy { clip_norm: 100.0, noise_multiplier: 0.0, source: NoiseSource::Server },
+        quantization: Quantization { step: 1e-3, rounding: Rounding::Nearest },
+        upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000 },
+        optimizer: Optimizer::FedAvg(FedAvgConfig::default()),
+        pruning: Pruning { sparsity: 0.0, start: 0, end: 0, every: 1, crossover: 0.5 },
+        dp_delta: 1e-6,
+    }
+}
+
+/// Prunes `sparsity` of all params; `crossover` 1 runs every weight sparse, 0 every weight dense (masked where pruned).
+pub(crate) fn pruned(settings: Settings, sparsity: f32, crossover: f32) -> Settings {
+    Settings { pruning: Pruning { sparsity, crossover, ..settings.pruning }, ..settings }
+}
+
+/// Weights of all layers, and biases that are not zero, so that nothing hides behind a zero.
+pub(crate) fn model(architecture: &ModelSpec) -> GlobalModel {
+    let model = GlobalModel::new(architecture, 17).unwrap();
+    let params = model.params().iter().enumerate().map(|(i, v)| if *v == 0.0 { 0.01 * (i % 7) as f32 } else { *v });
+    GlobalModel::from_params(architecture, params.collect()).unwrap()
+}
+
+pub(crate) fn server(settings: Settings, architecture: &ModelSpec, max_frame: usize) -> Server {
+    Server::new(settings, 1000, 1000, model(architecture), max_frame).unwrap()
+}
+
+pub(crate) fn config(max_frame: usize) -> Config {
+    Config { max_frame, ..Config::new(POPULATION, Policy::permissive()) }
+}
+
+pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
+    ChaCha20Rng::seed_from_u64(seed)
+}
+
+/// Every way through the device that the same round can take.
+pub(crate) struct Profile {
+    pub(crate) name: &'static str,
+    pub(crate) architecture: ModelSpec,
+    pub(crate) settings: Settings,
+}
+
+pub(crate) fn profiles() -> Vec<Profile> {
+    let base = settings;
+    let profile = |name, architecture, settings| Profile { name, architecture, settings };
+    let stochastic = |mut s: Settings| {
+        s.quantization = Quantization { step: 5e-3, rounding: Rounding::Stochastic };
+        s
+    };
+    let proximal = |mut s: Settings| {
+        (s.training.momentum, s.training.proximal) = (0.0, 0.5);
+        s
+    };
+    let noisy = |mut s: Settings| {
+        s.privacy = Privacy { clip_norm: 0.5, noise_multiplier: 0.2, source: NoiseSource::Device { shares: 2 } };
+        s
+    };
+    vec![
+        profile("mlp-dense", mlp(), base()),
+        profile("mlp-dense-proximal-stochastic", mlp(), stochastic(proximal(base()))),
+        profile("mlp-sparse-80", mlp(), stochastic(pruned(base(), 0.8, 1.0))),
+        profile("mlp-masked-50", mlp(), pruned(base(), 0.5, 0.0)),
+        profile("mlp-masked-50-noise", mlp(), noisy(stochastic(pruned(base(), 0.5, 0.0)))),
+        profile("cnn-dense", cnn(), stochastic(base())),
+        profile("cnn-sparse-50", cnn(), proximal(pruned(base(), 0.5, 1.0))),
+        profile("cnn-masked-50-noise", cnn(), noisy(pruned(base(), 0.5, 0.0))),
+    ]
+}
+
+impl Profile {
+    pub(crate) fn server(&self, max_frame: usize) -> Server {
+        server(self.settings.clone(), &self.architecture, max_frame)
+    }
+
+    /// A round of it, for one that needs no server afterwards.
+    pub(crate) fn round(&self, max_frame: usize) -> Round {
+        self.server(max_frame).open().unwrap()
+    }
+
+    pub(crate) fn examples(&self, device: u64) -> Examples {
+        Examples::new(&self.architecture, device, 21)
+    }
+}
+
+/// The plan of a profile.
+pub(crate) fn plan(profile: &Profile) -> Plan {
+    profile.round(1024).offer.plan.clone()
+}
