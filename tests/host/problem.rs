@@ -182,7 +182,8 @@ impl Profile {
     }
 }
 
-/// The plan of a profile.
-pub(crate) fn plan(profile: &Profile) -> Plan {
-    profile.round(1024).offer.plan.clone()
+/// A valid plan around a network.
+pub(crate) fn plan_of(model: ModelSpec) -> Plan {
+    let Settings { population, training, privacy, quantization, upload, .. } = settings();
+    Plan { population, round: 0, model, training, privacy, quantization, upload }
 }

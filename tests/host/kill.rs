@@ -1,0 +1,220 @@
+//! A device that is killed at any moment goes on from what it saved, in other memory: same report to the byte, counted once.
+
+use crate::device::{Lent, play};
+use crate::problem::{Examples, Profile, config, profiles, rng};
+use siskin::session::{Outcome, Poll, SaveError, Session};
+use siskin_server::round::{Answer, Round};
+
+/// What lies outside the device's memory, and what the deaths leave.
+struct World<'r> {
+    round: &'r Round,
+    examples: &'r Examples,
+    /// Bytes on their way to the device; lost with it.
+    pending: Vec<u8>,
+    /// If set, a poll and the exchange that it asks for are one moment; else there is one after the poll, one when the
+    /// request has arrived, one in the middle of the answer and one at its end.
+    coarse: bool,
+    now: u64,
+    moment: usize,
+    report: Option<Vec<u8>>,
+    /// What the host saved, moment by moment.
+    saves: Vec<Vec<u8>>,
+    out: Vec<u8>,
+}
+
+enum Life {
+    Ended(Outcome),
+    Killed(Vec<u8>),
+}
+
+impl<'r> World<'r> {
+    fn new(round: &'r Round, examples: &'r Examples) -> Self {
+        let (pending, saves, out) = (Vec::new(), Vec::new(), Vec::new());
+        Self { round, examples, pending, coarse: false, now: 1, moment: 0, report: None, saves, out }
+    }
+
+    /// Saves, and says whether this is a moment to die. A session that is over cannot die any more.
+    fn dies(&mut self, session: &Session<'_>, kill: &dyn Fn(usize) -> bool) -> Option<Life> {
+        self.moment += 1;
+        let mut saved = vec![0; session.save_bound()];
+        match session.save(&mut saved) {
+            Ok(n) => saved.truncate(n),
+            Err(e) => {
+                assert_eq!(e, SaveError::Finished);
+                return None;
+            }
+        }
+        self.saves.push(saved.clone());
+        kill(self.moment).then(|| {
+            self.pending.clear();
+            Life::Killed(saved)
+        })
+    }
+
+    fn live(&mut self, session: &mut Session<'_>, kill: &dyn Fn(usize) -> bool) -> Life {
+        let round = self.round;
+        loop {
+            assert!(self.moment < 20_000, "the session hangs");
+            let poll = session.poll(self.now, &mut self.examples.store());
+            if let Some(report) = session.report() {
+                let first = self.report.get_or_insert_with(|| report.to_vec());
+                assert_eq!(first, report, "the report changed");
+            }
+            if !self.coarse
+                && let Some(dead) = self.dies(session, kill)
+            {
+                return dead;
+            }
+            match poll {
+                Poll::Finished(outcome) => return Life::Ended(outcome),
+                Poll::Working { .. } => {}
+                Poll::Send => {
+                    if let Answer::Send(bytes, _) = round.handle(self.now, session.outgoing(), &mut self.out) {
+                        self.pending.extend_from_slice(bytes);
+                    }
+                    if !self.coarse
+                        && let Some(dead) = self.dies(session, kill)
+                    {
+                        return dead;
+                    }
+                    session.sent();
+                    let half = self.pending.len().div_ceil(2);
+                    for n in [half, self.pending.len() - half] {
+                        session.receive(&self.pending[..n]);
+                        self.pending.drain(..n);
+                        if !self.coarse
+                            && let Some(dead) = self.dies(session, kill)
+                        {
+                            return dead;
+                        }
+                    }
+                }
+                Poll::Receive { until_ms } => self.now = until_ms,
+            }
+            if self.coarse
+                && let Some(dead) = self.dies(session, kill)
+            {
+                return dead;
+            }
+        }
+    }
+}
+
+const FRAME: usize = 1024;
+const SEED: u64 = 4;
+
+/// Plays a device that dies whenever `kill` says so. Each life has other memory, full of rubbish.
+fn play_killed(world: &mut World<'_>, saved: Option<Vec<u8>>, kill: &dyn Fn(usize) -> bool) -> (Outcome, usize) {
+    let (mut saved, mut deaths) = (saved, 0);
+    loop {
+        let mut lent = Lent::for_plan(&world.round.offer.plan, FRAME);
+        let mut session = match &saved {
+            None => Session::new(lent.bytes(), config(FRAME), &mut rng(SEED)).unwrap(),
+            Some(bytes) => Session::restore(lent.bytes(), config(FRAME), bytes).unwrap(),
+        };
+        match world.live(&mut session, kill) {
+            Life::Ended(outcome) => return (outcome, deaths),
+            Life::Killed(bytes) => {
+                saved = Some(bytes);
+                deaths += 1;
+            }
+        }
+    }
+}
+
+/// Counts of a round: one report, and nothing else that is not a repetition of it.
+fn counted_once(profile: &Profile, round: Round, what: &str) {
+    let counts = profile.server(FRAME).close(round, &mut rng(0)).unwrap().counts;
+    assert_eq!((counts.accepted, counts.late, counts.refused), (1, 0, 0), "{} {what}", profile.name);
+    assert!(counts.abandoned.is_empty());
+}
+
+fn uninterrupted(profile: &Profile, examples: &Examples) -> Vec<u8> {
+    let played = play(&profile.round(FRAME), &config(FRAME), SEED, &mut examples.store());
+    assert_eq!(played.outcome, Outcome::Accepted);
+    played.report.unwrap()
+}
+
+#[test]
+fn killed_at_every_nth_moment() {
+    for profile in profiles() {
+        let examples = profile.examples(SEED);
+        let want = uninterrupted(&profile, &examples);
+        // Four moments make a whole exchange: a device that dies sooner gets nothing through.
+        let coarse = [1, 2, 3, 4, 5, 7].map(|n| (n, true));
+        for (n, coarse) in coarse.into_iter().chain([5, 6, 7, 11].map(|n| (n, false))) {
+            let round = profile.round(FRAME);
+            let mut world = World::new(&round, &examples);
+            world.coarse = coarse;
+            let (outcome, deaths) = play_killed(&mut world, None, &|moment| moment % n == 0);
+            assert!(matches!(outcome, Outcome::Accepted | Outcome::Duplicate), "{} {n}: {outcome:?}", profile.name);
+            assert_eq!(world.report.as_ref(), Some(&want), "{} every {n}th, coarse {coarse}", profile.name);
+            assert!(deaths >= 1, "{} every {n}th: {deaths} deaths of {}", profile.name, world.moment);
+            drop(world);
+            counted_once(&profile, round, "killed often");
+        }
+    }
+}
+
+#[test]
+fn killed_once_at_every_moment() {
+    for profile in profiles() {
+        let examples = profile.examples(SEED);
+        let want = uninterrupted(&profile, &examples);
+        let round = profile.round(FRAME);
+        let mut world = World::new(&round, &examples);
+        play_killed(&mut world, None, &|_| false);
+        let (moments, saves) = (world.moment, world.saves.len());
+        assert!(saves > 15, "{saves}");
+        for at in 1..=moments {
+            let round = profile.round(FRAME);
+            let mut world = World::new(&round, &examples);
+            let (outcome, deaths) = play_killed(&mut world, None, &|moment| moment == at);
+            assert!(matches!(outcome, Outcome::Accepted | Outcome::Duplicate), "{} {at}: {outcome:?}", profile.name);
+            assert_eq!(world.report.as_ref(), Some(&want), "{} killed at {at}", profile.name);
+            assert_eq!(deaths, usize::from(at <= saves), "{} at {at} of {moments}", profile.name);
+            drop(world);
+            counted_once(&profile, round, "killed once");
+        }
+    }
+}
+
+/// The host saved, the session went on to its end, and then the host dies and knows only the old bytes.
+#[test]
+fn an_old_save_makes_the_same_report_again_and_it_counts_once() {
+    for profile in profiles() {
+        let examples = profile.examples(SEED);
+        let round = profile.round(FRAME);
+        let mut world = World::new(&round, &examples);
+        assert_eq!(play_killed(&mut world, None, &|_| false).0, Outcome::Accepted);
+        let saves = std::mem::take(&mut world.saves);
+        for saved in &saves {
+            let (outcome, _) = play_killed(&mut world, Some(saved.clone()), &|_| false);
+            assert_eq!(outcome, Outcome::Duplicate, "{}", profile.name);
+        }
+        drop(world);
+        let counts = profile.server(FRAME).close(round, &mut rng(0)).unwrap().counts;
+        assert_eq!((counts.accepted, counts.duplicate as usize), (1, saves.len()), "{}", profile.name);
+    }
+}
+
+#[test]
+fn what_is_saved_is_bounded_and_a_short_buffer_is_refused() {
+    let profile = &profiles()[0];
+    let examples = profile.examples(SEED);
+    let round = profile.round(FRAME);
+    let mut world = World::new(&round, &examples);
+    play_killed(&mut world, None, &|_| false);
+    for saved in &world.saves {
+        let mut lent = Lent::for_plan(&round.offer.plan, FRAME);
+        let session = Session::restore(lent.bytes(), config(FRAME), saved).unwrap();
+        let required = session.save_bound();
+        let mut again = vec![0; required];
+        let n = session.save(&mut again).unwrap();
+        assert_eq!(&again[..n], saved, "what was restored is saved again to the byte");
+        for short in [0, 4, 5, 40, n / 2, n - 1] {
+            let e = session.save(&mut vec![0; short]).unwrap_err();
+            assert_eq!(e, SaveError::Capacity { required, got: short });
+        }
+    }
+}

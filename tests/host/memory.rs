@@ -1,0 +1,116 @@
+//! The arena: what a plan needs is exact, and nothing beyond it is touched.
+
+use crate::device::{Lent, play_in};
+use crate::problem::{Examples, chain, config, dense, profiles, server, settings};
+use proptest::prelude::*;
+use siskin::arena::{ArenaError, MemoryPlan, required_bytes};
+use siskin::checkin::{LayerSpec, NoiseSource, Path, Privacy, Quantization, Rounding, Storage};
+use siskin::session::{Abandoned, Outcome, Session};
+
+/// A device in exactly `required_bytes` is accepted; with one byte less it says so.
+fn exact(
+    settings: siskin_server::round::Settings,
+    model: &siskin::checkin::ModelSpec,
+    examples: &Examples,
+    frame: usize,
+) {
+    let round = server(settings, model, frame).open().unwrap();
+    let required = required_bytes(&round.offer.plan, frame).unwrap();
+    let mut lent = Lent::new(required);
+    let played = play_in(lent.bytes(), &round, &config(frame), 1, &mut examples.store(), usize::MAX);
+    assert_eq!(played.outcome, Outcome::Accepted);
+    let mut lent = Lent::new(required - 1);
+    let played = play_in(lent.bytes(), &round, &config(frame), 2, &mut examples.store(), usize::MAX);
+    let Outcome::Abandoned { cause, .. } = played.outcome else { panic!("{:?}", played.outcome) };
+    assert_eq!(cause, Abandoned::Memory(ArenaError::TooSmall { required, lent: required - 1 }));
+}
+
+#[test]
+fn exactly_what_is_required_suffices_and_one_byte_less_does_not() {
+    for profile in profiles() {
+        for frame in [1024, 1027, 16 * 1024] {
+            exact(profile.settings.clone(), &profile.architecture, &profile.examples(1), frame);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Small and odd networks, down to two params, whose reports hold as much entropy as symbols can.
+    #[test]
+    fn it_never_runs_out(
+        inputs in 1u16..6,
+        hidden in proptest::option::of(1u16..6),
+        classes in 1u16..5,
+        batch in 1u16..20,
+        momentum in prop_oneof![Just(0.0f32), Just(0.5)],
+        sparsity in prop_oneof![Just(0.0f32), Just(0.4)],
+        crossover in prop_oneof![Just(0.0f32), Just(1.0)],
+        step in prop_oneof![Just(1e-3f32), Just(1e-7)],
+        count in 1usize..12,
+    ) {
+        let mut layers = Vec::new();
+        if let Some(hidden) = hidden {
+            layers.extend([dense(hidden), LayerSpec::Relu]);
+        }
+        layers.push(dense(classes));
+        let model = chain([inputs, 1, 1], &layers);
+        let mut s = crate::problem::pruned(settings(), sparsity, crossover);
+        (s.training.batch, s.training.momentum) = (batch, momentum);
+        s.privacy = Privacy { clip_norm: 1.0, noise_multiplier: 1.0, source: NoiseSource::Device { shares: 1 } };
+        s.quantization = Quantization { step, rounding: Rounding::Stochastic };
+        let mut examples = Examples::new(&model, 3, count);
+        examples.labels_mut().iter_mut().for_each(|l| *l %= u32::from(classes));
+        exact(s, &model, &examples, 1024);
+    }
+}
+
+#[test]
+fn bytes_beyond_are_not_touched() {
+    for profile in profiles() {
+        let round = profile.round(1024);
+        let required = required_bytes(&round.offer.plan, 1024).unwrap();
+        let mut lent = Lent::new(required + 512);
+        let examples = profile.examples(1);
+        let played = play_in(lent.bytes(), &round, &config(1024), 1, &mut examples.store(), 100);
+        assert_eq!(played.outcome, Outcome::Accepted);
+        assert!(lent.bytes()[required..].iter().all(|b| *b == 0xa5), "{}", profile.name);
+    }
+}
+
+#[test]
+fn too_little_for_two_frames_is_refused_at_once() {
+    let (required, mut rng) = (MemoryPlan::before_plan(1024), crate::problem::rng(0));
+    assert!(Session::new(Lent::new(required).bytes(), config(1024), &mut rng).is_ok());
+    let e = Session::new(Lent::new(required - 1).bytes(), config(1024), &mut rng).unwrap_err();
+    assert_eq!(e, ArenaError::TooSmall { required, lent: required - 1 });
+    let e = Session::new(&mut Lent::new(required + 8).bytes()[1..], config(1024), &mut rng).unwrap_err();
+    assert_eq!(e, ArenaError::Misaligned { offset: 1 });
+}
+
+#[test]
+fn the_purposes_add_up() {
+    for profile in profiles() {
+        let plan = profile.round(1024).offer.plan;
+        let graph = siskin::model::Graph::new(&plan.model).unwrap();
+        let memory = MemoryPlan::new(&plan, &graph, 1024);
+        let sum: usize = memory.by_purpose().iter().map(|(_, bytes)| bytes.div_ceil(8) * 8).sum();
+        // The coder lies over the training's part and may be the longer of the two.
+        assert!(sum <= memory.total && memory.total <= sum + memory.coder.len(), "{}", profile.name);
+        assert_eq!(required_bytes(&plan, 1024), Ok(memory.total));
+    }
+}
+
+#[test]
+fn a_sparser_model_needs_less() {
+    let total = |sparsity, path: Path| {
+        let crossover = if path == Path::Sparse { 1.0 } else { 0.0 };
+        let s = crate::problem::pruned(settings(), sparsity, crossover);
+        let model =
+            chain([300, 1, 1], &[LayerSpec::Dense { outputs: 200, weights: Storage { live: 1, path } }, dense(4)]);
+        required_bytes(&server(s, &model, 1024).open().unwrap().offer.plan, 1024).unwrap()
+    };
+    assert!(total(0.9, Path::Sparse) * 4 < total(0.9, Path::Dense));
+    assert!(total(0.9, Path::Sparse) * 4 < total(0.0, Path::Sparse));
+}
