@@ -2,6 +2,7 @@
 
 mod bits;
 mod device;
+mod faults;
 mod golden;
 mod kill;
 mod memory;
