@@ -12,7 +12,7 @@
 
 use super::{Config, Metrics, Session, Stage, Task};
 use crate::arena::{ArenaError, MemoryPlan, Region};
-use crate::checkin::{CheckpointReader, Plan, PlanError};
+use crate::checkin::{CheckpointReader, Plan, PlanError, PolicyViolation};
 use crate::model::Graph;
 use crate::report::EgressRecord;
 use crate::wire::{Reader, WireError, checksum, encode_document};
@@ -66,6 +66,10 @@ pub enum SaveError {
     Wire(WireError),
     /// The saved plan is not valid.
     Plan(PlanError),
+    /// The saved plan is for another population than the configuration.
+    Population,
+    /// The saved plan breaks the app's floor, which may have been raised since.
+    Policy(PolicyViolation),
     /// The memory is not fit for the saved session.
     Memory(ArenaError),
 }
@@ -79,6 +83,8 @@ impl core::fmt::Display for SaveError {
             }
             Self::Wire(e) => write!(f, "the saved session cannot be read: {e}"),
             Self::Plan(e) => write!(f, "the saved plan: {e}"),
+            Self::Population => write!(f, "the saved plan is for another population"),
+            Self::Policy(e) => write!(f, "refused by the app's policy: {e}"),
             Self::Memory(e) => write!(f, "{e}"),
         }
     }
@@ -153,6 +159,11 @@ impl<'a> Session<'a> {
         session.egress = state.egress;
         if let Some(SavedTask { id, checkpoint, fingerprint, plan }) = state.task {
             plan.validate().map_err(SaveError::Plan)?;
+            if plan.population != session.config.population {
+                return Err(SaveError::Population);
+            }
+            session.config.policy.check(&plan).map_err(SaveError::Policy)?;
+            session.config.policy.check_download(checkpoint).map_err(SaveError::Policy)?;
             let graph = Graph::new(&plan.model).map_err(SaveError::Plan)?;
             let memory = MemoryPlan::new(&plan, &graph, session.config.max_frame);
             session.arena.check(memory.total).map_err(SaveError::Memory)?;
