@@ -191,7 +191,9 @@ impl Session<'_> {
             let n = block.len().min(length - done);
             let from = Region::new(start + done, n);
             block[..n].copy_from_slice(self.arena.bytes(from));
-            self.piece(round, offset + done as u32, &block[..n]);
+            // An offset near the end of the numbers is no place in any checkpoint.
+            let Some(at) = offset.checked_add(done as u32) else { return };
+            self.piece(round, at, &block[..n]);
             done += n;
         }
     }
