@@ -74,7 +74,7 @@ pub struct MemoryPlan {
     pub coder: Region,
     /// The coded report; overlays `global` and `velocity`.
     pub report: Region,
-    /// All of it: what the caller must lend.
+    /// All of it: what the caller must lend; `usize::MAX` where the target cannot address as much.
     pub total: usize,
 }
 
@@ -90,7 +90,7 @@ impl MemoryPlan {
         let mut at = 0;
         let mut next = |bytes: usize| {
             let region = Region::new(at, bytes);
-            at = align(at + bytes);
+            at = align(at.saturating_add(bytes));
             region
         };
         let frame_in = next(max_frame);
@@ -106,15 +106,16 @@ impl MemoryPlan {
         let scratch = at;
         let mut next = |bytes: usize| {
             let region = Region::new(at, bytes);
-            at = align(at + bytes);
+            at = align(at.saturating_add(bytes));
             region
         };
-        let activations = next(4 * graph.activations * batch);
+        // Saturating: on a 32-bit device a plan may ask for more than its address space, and must then be refused, not wrap.
+        let activations = next((4 * graph.activations).saturating_mul(batch));
         // The loader stages one example here before it is spread over the batch.
-        let gradients = next(4 * (2 * graph.gradient * batch).max(graph.input.features()));
+        let gradients = next((8 * graph.gradient).saturating_mul(batch).max(4 * graph.input.features()));
         let labels = next(4 * batch);
         let coder = Region::new(scratch, range_coder::RowColumn::required_scratch(graph.widest() as u32));
-        let total = at.max(align(scratch + coder.len));
+        let total = at.max(align(scratch.saturating_add(coder.len)));
         Self {
             frame_in,
             frame_out,
@@ -158,14 +159,76 @@ impl MemoryPlan {
 }
 
 const fn align(bytes: usize) -> usize {
-    bytes.div_ceil(ALIGNMENT) * ALIGNMENT
+    bytes.div_ceil(ALIGNMENT).saturating_mul(ALIGNMENT)
 }
 
-/// Bytes of arena that `plan` needs, exactly: one byte less is refused, this many never runs out.
+/// Bytes of arena that `plan` needs, exactly: one byte less is refused, this many never runs out. `usize::MAX` where the
+/// target cannot address as many.
 ///
 /// # Errors
 /// [`PlanError`] if the plan's layers do not fit together.
 pub fn required_bytes(plan: &Plan, max_frame: usize) -> Result<usize, PlanError> {
     let graph = Graph::new(&plan.model)?;
     Ok(MemoryPlan::new(plan, &graph, max_frame).total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkin::{LayerSpec, Loss, ModelSpec, Path, Storage};
+
+    #[test]
+    fn what_cannot_be_addressed_saturates() {
+        assert_eq!((align(0), align(1), align(8), align(9)), (0, 8, 8, 16));
+        assert_eq!(align(usize::MAX), usize::MAX);
+        assert_eq!(align(usize::MAX - 6), usize::MAX);
+    }
+
+    /// The largest batch over the most activations: 64 GiB and more, beyond every 32-bit target.
+    #[test]
+    fn the_largest_plan_is_counted_in_full() {
+        let conv = LayerSpec::Conv2d {
+            outputs: 63,
+            kernel: 1,
+            stride: 1,
+            padding: 0,
+            weights: Storage { live: 63, path: Path::Dense },
+        };
+        let dense = LayerSpec::Dense { outputs: 1, weights: Storage { live: 63 * 256 * 256, path: Path::Dense } };
+        let spec = ModelSpec {
+            input: [1, 256, 256],
+            layers: [conv, dense].into_iter().collect(),
+            loss: Loss::SoftmaxCrossEntropy,
+        };
+        let graph = Graph::new(&spec).unwrap();
+        let plan = Plan {
+            population: crate::checkin::Population::new(),
+            round: 0,
+            model: spec,
+            training: crate::checkin::Training {
+                epochs: 1,
+                batch: 1024,
+                max_examples: 1,
+                learning_rate: 1.0,
+                momentum: 0.0,
+                proximal: 0.0,
+            },
+            privacy: crate::checkin::Privacy {
+                clip_norm: 1.0,
+                noise_multiplier: 0.0,
+                source: crate::checkin::NoiseSource::Server,
+            },
+            quantization: crate::checkin::Quantization { step: 1.0, rounding: crate::checkin::Rounding::Nearest },
+            upload: crate::checkin::Upload { weighting: crate::checkin::Weighting::Uniform, max_bytes: 1000 },
+        };
+        let memory = MemoryPlan::new(&plan, &graph, 1024);
+        let features = 64u128 * 256 * 256 + 1;
+        let activations = 4 * 1024 * features;
+        if usize::BITS == 64 {
+            assert_eq!(memory.activations.len() as u128, activations);
+            assert!(memory.total as u128 > activations);
+        } else {
+            assert_eq!(memory.total, usize::MAX);
+        }
+    }
 }
