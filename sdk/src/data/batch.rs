@@ -43,7 +43,7 @@ impl Batches {
     pub(crate) fn indices(&self, step: u32) -> impl ExactSizeIterator<Item = u32> + '_ {
         let (epoch, within) = (step / self.per_epoch(), step % self.per_epoch());
         let first = within * self.batch;
-        let last = (first + self.batch).min(self.examples);
+        let last = first.saturating_add(self.batch).min(self.examples);
         let key = self.key.rotate_left(17) ^ u64::from(epoch + 1).wrapping_mul(0xd6e8_feb8_6659_fd93);
         let order = Shuffle::new(self.examples, key);
         (first..last).map(move |i| self.subset.at(order.at(i)))

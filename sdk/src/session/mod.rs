@@ -245,6 +245,10 @@ impl<'a> Session<'a> {
     fn train(&mut self, step: u32, loss: f32, store: &mut dyn ExampleStore) -> Poll {
         let batches = self.batches(store);
         let steps = batches.steps();
+        if steps == 0 {
+            // The store was emptied on the way: a report of no examples is none.
+            return self.give_up(Abandoned::NoExamples);
+        }
         if step >= steps {
             return self.privatize(batches.examples());
         }
