@@ -11,3 +11,4 @@ mod portable;
 mod problem;
 mod reference;
 mod round;
+mod untrusted;

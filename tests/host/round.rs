@@ -463,3 +463,17 @@ fn a_decoded_report_is_the_reference_on_the_grid() {
         assert!((f64::from(*got) - want).abs() < 0.51e-4 + 2e-6, "coordinate {i}: {got} for {want}");
     }
 }
+
+#[test]
+fn a_store_that_is_emptied_on_the_way_ends_the_round() {
+    let round = server(settings(), &mlp(), 1024).open().unwrap();
+    let (full, empty) = (Examples::new(&mlp(), 0, 20), Examples::new(&mlp(), 0, 0));
+    let mut lent = Lent::for_plan(&round.offer.plan, 1024);
+    let mut session = Session::new(lent.bytes(), config(1024), &mut rng(0)).unwrap();
+    let mut line = Line::new(&round, usize::MAX);
+    while session.metrics().loss == 0.0 {
+        assert_eq!(line.step(&mut session, &mut full.store()), None);
+    }
+    let outcome = (0..MANY_POLLS).find_map(|_| line.step(&mut session, &mut empty.store()));
+    assert!(matches!(outcome, Some(Outcome::Abandoned { cause: Abandoned::NoExamples, .. })), "{outcome:?}");
+}

@@ -1,0 +1,535 @@
+//! Bytes that nobody vouches for, at every door of the device and of the server: an error that says what, never a panic
+//! (overflow checks are on in debug builds), and never more influence than one honest report has.
+
+use crate::device::{Lent, Line, play};
+use crate::problem::{POPULATION, Profile, chain, config, dense, mlp, plan_of, profiles, rng};
+use proptest::prelude::*;
+use siskin::arena::{MemoryPlan, required_bytes};
+use siskin::checkin::{
+    CheckpointError, LayerSpec, ModelSpec, Path, Plan, PlanError, Policy, PolicyViolation, Population, Reason,
+    Rejection, RetryWindow, Storage,
+};
+use siskin::model::Graph;
+use siskin::report::{Header, Report};
+use siskin::session::{Abandoned, Config, Outcome, Poll, SaveError, Session};
+use siskin::wire::{
+    Capabilities, FRAME_OVERHEAD, Frame, MAX_MESSAGE, PROTOCOL_VERSION, Request, Response, UploadStatus, WireError,
+    checksum,
+};
+use siskin_server::round::{Answer, Round};
+
+const FRAME: usize = 1024;
+
+/// Some bytes put in the place of others.
+fn mutations() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
+    let byte = prop_oneof![any::<u8>(), Just(0xff), Just(0x80), Just(0), Just(0x7f)];
+    prop::collection::vec((any::<prop::sample::Index>(), byte), 1..6)
+}
+
+fn mutate(bytes: &mut [u8], mutations: &[(prop::sample::Index, u8)]) {
+    for (at, byte) in mutations {
+        bytes[at.index(bytes.len())] = *byte;
+    }
+}
+
+fn encoded(plan: &Plan) -> Vec<u8> {
+    let mut out = vec![0; 2048];
+    let n = plan.encode(&mut out).unwrap();
+    out.truncate(n);
+    out
+}
+
+/// What a device does with a plan before it commits itself.
+fn weigh(bytes: &[u8]) -> Result<usize, PlanError> {
+    let plan = Plan::decode(bytes)?;
+    let graph = Graph::new(&plan.model)?;
+    let total = required_bytes(&plan, FRAME)?;
+    let memory = MemoryPlan::new(&plan, &graph, FRAME);
+    assert_eq!(memory.total, total);
+    // Nothing wrapped on the way: each part fits into the whole.
+    let parts: u128 = memory.by_purpose().iter().map(|(_, bytes)| *bytes as u128).sum();
+    assert!(parts <= total as u128);
+    assert!(total as u128 >= 8 * graph.stored as u128 + 4 * u128::from(plan.training.batch));
+    assert!(siskin::checkin::checkpoint_len(&graph) < 1 << 30);
+    Ok(total)
+}
+
+fn any_storage() -> impl Strategy<Value = Storage> {
+    let live = prop_oneof![1u32..2000, any::<u32>()];
+    (live, prop_oneof![Just(Path::Dense), Just(Path::Sparse)]).prop_map(|(live, path)| Storage { live, path })
+}
+
+fn any_layer() -> impl Strategy<Value = LayerSpec> {
+    let outputs = || prop_oneof![1u16..20, any::<u16>()];
+    let small = || prop_oneof![1u8..4, any::<u8>()];
+    prop_oneof![
+        (outputs(), any_storage()).prop_map(|(outputs, weights)| LayerSpec::Dense { outputs, weights }),
+        (outputs(), small(), small(), 0u8..4, any_storage()).prop_map(|(outputs, kernel, stride, padding, weights)| {
+            LayerSpec::Conv2d { outputs, kernel, stride, padding, weights }
+        }),
+        (small(), small()).prop_map(|(window, stride)| LayerSpec::MaxPool { window, stride }),
+        Just(LayerSpec::Relu),
+        Just(LayerSpec::Flatten),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn plans_of_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(weigh(&bytes).is_err());
+        let _ = weigh(&[b"SKPL\x01\x05tests", &bytes[..]].concat());
+    }
+
+    #[test]
+    fn plans_with_some_bytes_changed(which in 0usize..8, mutations in mutations(), cut in any::<prop::sample::Index>()) {
+        let mut bytes = encoded(&profiles()[which].round(FRAME).offer.plan);
+        mutate(&mut bytes, &mutations);
+        let _ = weigh(&bytes);
+        prop_assert!(weigh(&bytes[..cut.index(bytes.len())]).is_err());
+    }
+
+    #[test]
+    fn plans_whose_lengths_lie(
+        input in prop::array::uniform3(prop_oneof![1u16..30, any::<u16>()]),
+        layers in prop::collection::vec(any_layer(), 0..siskin::checkin::MAX_LAYERS),
+        batch in prop_oneof![1u16..64, any::<u16>()],
+    ) {
+        let mut plan = plan_of(chain(input, &layers));
+        plan.training.batch = batch;
+        let _ = weigh(&encoded(&plan));
+    }
+}
+
+/// Plays a session against answers that are made here: a task with `checkpoint` for whatever it says.
+fn with_checkpoint(plan: &[u8], announced: u32, checkpoint: &[u8], chunk: usize) -> Outcome {
+    let profile = &profiles()[3];
+    let mut lent = Lent::new(200_000);
+    let mut session = Session::new(lent.bytes(), config(FRAME), &mut rng(1)).unwrap();
+    let round = Plan::decode(plan).map_or(0, |p| p.round);
+    for now in 0..10_000 {
+        match session.poll(now, &mut profile.examples(0).store()) {
+            Poll::Finished(outcome) => return outcome,
+            Poll::Working { .. } => {}
+            Poll::Receive { .. } => panic!("every request is answered"),
+            Poll::Send => {
+                let request = session.outgoing().to_vec();
+                session.sent();
+                let Frame::Whole { body, version, .. } = Frame::parse(&request, FRAME) else { panic!("no frame") };
+                let mut out = vec![0; 4096];
+                let n = match Request::decode(body, version).unwrap().0 {
+                    Request::CheckIn { .. } => {
+                        let task = Response::Task { task: 7, checkpoint: announced, deadline_ms: 1000 };
+                        task.encode(plan, &mut out).unwrap()
+                    }
+                    Request::Fetch { offset, .. } => {
+                        let rest = checkpoint.get(offset as usize..).unwrap_or_default();
+                        let piece = &rest[..rest.len().min(chunk)];
+                        Response::Piece { round, offset }.encode(piece, &mut out).unwrap()
+                    }
+                    Request::Upload { task, total, .. } => {
+                        Response::Received { task, upto: total, status: UploadStatus::Accepted }
+                            .encode(&[], &mut out)
+                            .unwrap()
+                    }
+                    Request::Abandon { .. } => 0,
+                };
+                session.receive(&out[..n]);
+            }
+        }
+    }
+    panic!("the session hangs")
+}
+
+fn damage(outcome: Outcome) -> CheckpointError {
+    match outcome {
+        Outcome::Abandoned { cause: Abandoned::Checkpoint(e), .. } => e,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_bad_checkpoint_is_refused_by_name() {
+    // Masked by half: mask bits, then values, of two weights and two biases.
+    let offer = profiles()[3].round(FRAME).offer;
+    let (plan, good) = (encoded(&offer.plan), &offer.checkpoint);
+    let len = good.len() as u32;
+    assert_eq!(with_checkpoint(&plan, len, good, 500), Outcome::Accepted);
+    let changed = |at: usize, byte: u8| {
+        let mut bad = good.clone();
+        bad[at] = byte;
+        damage(with_checkpoint(&plan, len, &bad, 100))
+    };
+    assert_eq!(changed(0, b'X'), CheckpointError::Header);
+    assert_eq!(changed(4, 9), CheckpointError::Header);
+    assert_eq!(changed(8, 1), CheckpointError::Round { expected: 0, got: 1 });
+    assert_eq!(changed(11, 1), CheckpointError::Round { expected: 0, got: 1 << 24 });
+    assert!(matches!(changed(12, !good[12]), CheckpointError::Length { .. }));
+    // The first mask: 192 bits from byte 16 on.
+    let live = offer.graph.tensors[0].live;
+    assert!(matches!(changed(16, 0xff), CheckpointError::Live { tensor: 0, expected, .. } if expected == live));
+    assert!(matches!(changed(16, 0), CheckpointError::Live { tensor: 0, expected, .. } if expected == live));
+    // Its first value.
+    assert_eq!(changed(16 + 24 + 3, 0x7f), {
+        let bits = u32::from_le_bytes([good[40], good[41], good[42], 0x7f]);
+        assert!(!f32::from_bits(bits).is_finite());
+        CheckpointError::NotFinite { index: 0 }
+    });
+    let announced = |n: u32| damage(with_checkpoint(&plan, n, good, 100));
+    assert_eq!(announced(len - 1), CheckpointError::Length { expected: len, got: len - 1 });
+    assert_eq!(announced(len + 1), CheckpointError::Length { expected: len, got: len + 1 });
+    assert_eq!(announced(u32::MAX), CheckpointError::Length { expected: len, got: u32::MAX });
+    // A piece that is longer than the rest.
+    let longer = [good, &[0; 40][..]].concat();
+    assert_eq!(
+        damage(with_checkpoint(&plan, len, &longer, 500)),
+        CheckpointError::Length { expected: len, got: len + 40 }
+    );
+}
+
+#[test]
+fn bits_behind_a_mask_are_refused() {
+    // 3 x 3 = 9 weights: seven bits of padding.
+    let mut model = chain([3, 1, 1], &[dense(3)]);
+    model.layers[0] = LayerSpec::Dense { outputs: 3, weights: Storage { live: 4, path: Path::Sparse } };
+    let plan = plan_of(model);
+    let graph = Graph::new(&plan.model).unwrap();
+    let mut checkpoint = vec![0; siskin::checkin::checkpoint_len(&graph)];
+    let parts: [(&[f32], &[u8]); 2] = [(&[1.0; 9], &[0b1111, 0]), (&[0.0; 3], &[])];
+    siskin::checkin::write_checkpoint(&graph, 0, parts, &mut checkpoint).unwrap();
+    checkpoint[17] = 0b10;
+    let len = checkpoint.len() as u32;
+    assert_eq!(damage(with_checkpoint(&encoded(&plan), len, &checkpoint, 100)), CheckpointError::Padding { tensor: 0 });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn checkpoints_with_some_bytes_changed(which in 0usize..8, mutations in mutations(), chunk in 1usize..700) {
+        let offer = profiles()[which].round(FRAME).offer;
+        let (plan, mut bad) = (encoded(&offer.plan), offer.checkpoint);
+        mutate(&mut bad, &mutations);
+        let outcome = with_checkpoint(&plan, bad.len() as u32, &bad, chunk);
+        // The examples of another shape are the device's own trouble; what the checkpoint breaks is named.
+        prop_assert!(
+            matches!(outcome, Outcome::Accepted | Outcome::Abandoned { cause: Abandoned::Checkpoint(_) | Abandoned::Store(_), .. }),
+            "{:?}", outcome
+        );
+    }
+}
+
+/// The report with another payload, header and checksum to match.
+fn with_payload(report: &[u8], payload: &[u8], change: impl FnOnce(&mut Header)) -> Vec<u8> {
+    let mut header = Report::parse(report).unwrap().header;
+    (header.payload, header.checksum) = (payload.len() as u32, checksum(payload));
+    change(&mut header);
+    let mut out = b"SKRP\x01".to_vec();
+    out.extend(postcard::to_slice(&header, &mut [0; 128]).unwrap().iter());
+    out.extend_from_slice(payload);
+    out
+}
+
+fn send(round: &Round, request: &Request<'_>, payload: &[u8]) -> Option<Response> {
+    let mut frame = vec![0; payload.len() + FRAME_OVERHEAD + MAX_MESSAGE];
+    let n = request.encode(payload, &mut frame).unwrap();
+    let mut out = Vec::new();
+    match round.handle(1, &frame[..n], &mut out) {
+        Answer::Send(bytes, _) => {
+            let Frame::Whole { body, version, .. } = Frame::parse(bytes, usize::MAX) else { panic!("no frame") };
+            Some(Response::decode(body, version).unwrap().0)
+        }
+        _ => None,
+    }
+}
+
+fn check_in(round: &Round, session: u64) -> u64 {
+    let (protocol, capabilities) = (PROTOCOL_VERSION, Capabilities::ALL);
+    let request = Request::CheckIn { protocol, capabilities, population: POPULATION, session, max_frame: 4096 };
+    let Some(Response::Task { task, .. }) = send(round, &request, &[]) else { panic!("no task") };
+    task
+}
+
+fn report_of(profile: &Profile) -> Vec<u8> {
+    play(&profile.round(FRAME), &config(FRAME), 1, &mut profile.examples(1).store()).report.unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn reports_of_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Report::parse(&bytes).is_err());
+        let _ = Report::parse(&[b"SKRP\x01", &bytes[..]].concat());
+    }
+
+    /// A payload that was tampered with and fits its checksum decodes to something or is refused; what it decodes to is
+    /// bounded by the clip norm.
+    #[test]
+    fn reports_with_some_bytes_changed(
+        which in 0usize..8, mutations in mutations(), cut in prop::option::of(any::<prop::sample::Index>()), weight in 0u32..3,
+    ) {
+        let mut profile = profiles().remove(which);
+        profile.settings.min_fraction = 0.0;
+        profile.settings.privacy.source = siskin::checkin::NoiseSource::Server;
+        profile.settings.privacy.noise_multiplier = 0.0;
+        let report = report_of(&profile);
+        let mut payload = Report::parse(&report).unwrap().payload.to_vec();
+        mutate(&mut payload, &mutations);
+        if let Some(cut) = cut {
+            payload.truncate(cut.index(payload.len()));
+        }
+        let forged = with_payload(&report, &payload, |h| h.weight = weight);
+        let mut server = profile.server(FRAME);
+        let before = server.model().params().to_vec();
+        let round = server.open().unwrap();
+        let task = check_in(&round, 1);
+        let request = Request::Upload { task, total: forged.len() as u32, offset: 0 };
+        let Some(Response::Received { status, .. }) = send(&round, &request, &forged) else { panic!("no answer") };
+        prop_assert!(matches!(status, UploadStatus::Accepted | UploadStatus::Refused));
+        prop_assert!(weight == 1 || status == UploadStatus::Refused, "weight {}", weight);
+        let closed = server.close(round, &mut rng(0)).unwrap();
+        prop_assert_eq!(closed.counts.accepted + closed.counts.refused, 1);
+        let moved: f64 = server.model().params().iter().zip(&before).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        prop_assert!(moved.sqrt() <= f64::from(profile.settings.privacy.clip_norm) * (1.0 + 1e-5));
+    }
+}
+
+#[test]
+fn a_header_that_does_not_belong_is_refused() {
+    let profile = &profiles()[0];
+    let report = report_of(profile);
+    let payload = Report::parse(&report).unwrap().payload.to_vec();
+    let round = profile.round(FRAME);
+    let changes: [fn(&mut Header); 8] = [
+        |h| h.plan ^= 1,
+        |h| h.round += 1,
+        |h| h.weight = 0,
+        |h| h.weight = 2,
+        |h| h.live -= 1,
+        |h| h.step = f32::NAN,
+        |h| h.source = siskin::checkin::NoiseSource::Device { shares: 1 },
+        |h| h.payload += 1,
+    ];
+    for (i, change) in changes.into_iter().enumerate() {
+        let forged = with_payload(&report, &payload, change);
+        let request = Request::Upload { task: check_in(&round, i as u64), total: forged.len() as u32, offset: 0 };
+        let Some(Response::Received { status, .. }) = send(&round, &request, &forged) else { panic!("no answer") };
+        assert_eq!(status, UploadStatus::Refused, "change {i}");
+    }
+    let whole = with_payload(&report, &payload, |_| {});
+    assert_eq!(whole, report);
+}
+
+/// Saved bytes of every stage: check-in, download (at each piece), training (each step), upload.
+fn saves(profile: &Profile) -> Vec<Vec<u8>> {
+    let round = profile.round(FRAME);
+    let examples = profile.examples(1);
+    let mut lent = Lent::for_plan(&round.offer.plan, FRAME);
+    let mut session = Session::new(lent.bytes(), config(FRAME), &mut rng(1)).unwrap();
+    let mut line = Line::new(&round, 300);
+    let mut all = Vec::new();
+    loop {
+        let mut bytes = vec![0; session.save_bound()];
+        if let Ok(n) = session.save(&mut bytes) {
+            all.push(bytes[..n].to_vec());
+        }
+        if line.step(&mut session, &mut examples.store()).is_some() {
+            all.dedup();
+            return all;
+        }
+    }
+}
+
+fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    let end = bytes.len() - 4;
+    let sum = checksum(&bytes[..end]);
+    bytes[end..].copy_from_slice(&sum.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn every_damaged_byte_of_a_save_is_noticed() {
+    let saves = saves(&profiles()[3]);
+    assert!(saves.len() > 8);
+    for saved in &saves {
+        let mut lent = Lent::new(100_000);
+        for at in (0..saved.len()).step_by(1 + saved.len() / 97) {
+            let mut bad = saved.clone();
+            bad[at] ^= 4;
+            let e = Session::restore(lent.bytes(), config(FRAME), &bad).unwrap_err();
+            assert_eq!(e, SaveError::Wire(WireError::Checksum));
+        }
+        for cut in [0, 3, 4, saved.len() - 1] {
+            assert!(matches!(Session::restore(lent.bytes(), config(FRAME), &saved[..cut]), Err(SaveError::Wire(_))));
+        }
+    }
+}
+
+#[test]
+fn a_restored_plan_meets_the_policy_and_the_memory_again() {
+    let profile = &profiles()[0];
+    let round = profile.round(FRAME);
+    let required = required_bytes(&round.offer.plan, FRAME).unwrap();
+    for saved in saves(profile) {
+        let mut lent = Lent::new(required);
+        let Ok(session) = Session::restore(lent.bytes(), config(FRAME), &saved) else { panic!("a good save") };
+        if session.plan().is_none() {
+            continue;
+        }
+        drop(session);
+        let strict = Policy { least_noise_multiplier: 1.0, ..Policy::permissive() };
+        let e = Session::restore(lent.bytes(), Config { policy: strict, ..config(FRAME) }, &saved).unwrap_err();
+        assert_eq!(e, SaveError::Policy(PolicyViolation::Noise { least: 1.0, plan: 0.0 }));
+        let other = Config { population: Population::try_from("others").unwrap(), ..config(FRAME) };
+        assert_eq!(Session::restore(lent.bytes(), other, &saved).unwrap_err(), SaveError::Population);
+        let e = Session::restore(Lent::new(required - 1).bytes(), config(FRAME), &saved).unwrap_err();
+        assert_eq!(e, SaveError::Memory(siskin::arena::ArenaError::TooSmall { required, lent: required - 1 }));
+    }
+}
+
+fn any_response() -> impl Strategy<Value = (Response, Vec<u8>)> {
+    let number = || prop_oneof![0u32..2000, any::<u32>(), Just(u32::MAX)];
+    // 0 stands for the task that the device really has.
+    let task = || prop_oneof![Just(0u64), any::<u64>()];
+    let window = || (any::<u32>(), any::<u32>()).prop_map(|(min_ms, max_ms)| RetryWindow { min_ms, max_ms });
+    let status = prop_oneof![
+        Just(UploadStatus::Partial),
+        Just(UploadStatus::Partial),
+        Just(UploadStatus::Accepted),
+        Just(UploadStatus::Late)
+    ];
+    let response = prop_oneof![
+        (task(), number()).prop_map(|(task, checkpoint)| Response::Task { task, checkpoint, deadline_ms: 5 }),
+        (prop_oneof![Just(0u32), any::<u32>()], number()).prop_map(|(round, offset)| Response::Piece { round, offset }),
+        (prop_oneof![Just(0u32), any::<u32>()], number()).prop_map(|(round, offset)| Response::Piece { round, offset }),
+        (task(), number(), status).prop_map(|(task, upto, status)| Response::Received { task, upto, status }),
+        window().prop_map(|retry| Response::Rejected(Rejection { reason: Reason::NoRound, retry })),
+        (any::<u64>(), window()).prop_map(|(task, retry)| Response::Gone { task, retry }),
+    ];
+    (response, prop::collection::vec(any::<u8>(), 0..900))
+}
+
+/// Runs a session on an honest line until it ends; panics if it hangs.
+fn finish(session: &mut Session<'_>, profile: &Profile, line: &mut Line<'_>) -> Outcome {
+    let examples = profile.examples(1);
+    (0..5000).find_map(|_| line.step(session, &mut examples.store())).expect("the session hangs")
+}
+
+fn task_in(frame: &[u8]) -> Option<u64> {
+    let Frame::Whole { body, version, .. } = Frame::parse(frame, FRAME) else { return None };
+    match Request::decode(body, version).ok()?.0 {
+        Request::Fetch { task, .. } | Request::Upload { task, .. } => Some(task),
+        _ => None,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn restored_from_forged_bytes(
+        which in 0usize..8, stage in any::<prop::sample::Index>(), mutations in mutations(), early in any::<bool>(),
+    ) {
+        let profile = &profiles()[which];
+        let saves = saves(profile);
+        let mut forged = saves[stage.index(saves.len())].clone();
+        // The state is at the front; most of the rest are numbers.
+        let end = if early { forged.len().min(160) } else { forged.len() } - 4;
+        mutate(&mut forged[..end], &mutations);
+        let forged = sealed(forged);
+        let round = profile.round(FRAME);
+        let mut lent = Lent::new(100_000);
+        if let Ok(mut session) = Session::restore(lent.bytes(), config(FRAME), &forged) {
+            // Whatever was forged, it ends in some way.
+            let _ = session.save(&mut vec![0; session.save_bound()]).unwrap();
+            let mut line = Line::new(&round, usize::MAX);
+            finish(&mut session, profile, &mut line);
+        }
+    }
+
+    /// Frames of a server that means ill, in every stage, whole and in pieces.
+    #[test]
+    fn responses_that_make_no_sense(
+        which in 0usize..8,
+        steps in 0usize..40,
+        responses in prop::collection::vec(any_response(), 1..6),
+        piece in prop_oneof![Just(usize::MAX), 1usize..100],
+        noise in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let profile = &profiles()[which];
+        let round = profile.round(FRAME);
+        let examples = profile.examples(1);
+        let mut lent = Lent::for_plan(&round.offer.plan, FRAME);
+        let mut session = Session::new(lent.bytes(), config(FRAME), &mut rng(1)).unwrap();
+        let mut line = Line::new(&round, usize::MAX);
+        let mut known = 0;
+        for _ in 0..steps {
+            if line.step(&mut session, &mut examples.store()).is_some() {
+                break;
+            }
+            known = task_in(session.outgoing()).unwrap_or(known);
+        }
+        for (response, payload) in responses {
+            let response = match response {
+                Response::Received { task: 0, upto, status } => Response::Received { task: known, upto, status },
+                other => other,
+            };
+            let mut bytes = noise.clone();
+            let mut frame = vec![0; 1100];
+            let n = response.encode(&payload, &mut frame).unwrap();
+            bytes.extend_from_slice(&frame[..n]);
+            for part in bytes.chunks(piece.min(bytes.len())) {
+                session.receive(part);
+            }
+            let _ = line.step(&mut session, &mut examples.store());
+        }
+        finish(&mut session, profile, &mut line);
+    }
+
+    #[test]
+    fn requests_that_make_no_sense(
+        requests in prop::collection::vec((0u8..4, any::<u64>(), any::<u32>(), any::<u32>(), any::<bool>()), 0..20),
+        payload in prop::collection::vec(any::<u8>(), 0..400),
+        raw in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        let profile = &profiles()[1];
+        let mut server = profile.server(FRAME);
+        let round = server.open().unwrap();
+        let mut out = Vec::new();
+        prop_assert!(matches!(round.handle(0, &raw, &mut out), Answer::Ignored));
+        let real = check_in(&round, 1);
+        for (kind, number, a, b, ours) in requests {
+            let task = if ours { real } else { number };
+            let request = match kind {
+                0 => Request::CheckIn {
+                    protocol: a as u16,
+                    capabilities: Capabilities(b),
+                    population: if ours { POPULATION } else { "" },
+                    session: number,
+                    max_frame: a,
+                },
+                1 => Request::Fetch { task, offset: if a % 2 == 0 { a % 2000 } else { a }, max_frame: b },
+                2 => Request::Upload { task, total: if b % 2 == 0 { b % 500 } else { b }, offset: if a % 2 == 0 { a % 500 } else { a } },
+                _ => Request::Abandon { task, cause: a as u8 },
+            };
+            send(&round, &request, &payload);
+        }
+        let closed = server.close(round, &mut rng(0)).unwrap();
+        prop_assert_eq!(closed.counts.accepted, 0);
+    }
+}
+
+#[test]
+fn a_network_too_deep_is_refused() {
+    let deep: Vec<LayerSpec> = vec![LayerSpec::Relu; siskin::checkin::MAX_LAYERS];
+    assert_eq!(weigh(&encoded(&plan_of(chain([1, 1, 1], &deep)))), Err(PlanError::Empty));
+    assert_eq!(weigh(&encoded(&plan_of(chain([1, 1, 1], &[])))), Err(PlanError::Empty));
+    // One layer more than a plan has room for does not decode.
+    let mut bytes = encoded(&plan_of(ModelSpec { layers: deep.iter().copied().collect(), ..mlp() }));
+    let at = bytes.windows(3).position(|w| w == [24, 3, 3]).expect("the number of layers");
+    bytes[at] = 25;
+    bytes.insert(at + 1, 3);
+    assert_eq!(weigh(&bytes), Err(PlanError::Wire(WireError::Malformed)));
+}
