@@ -105,6 +105,8 @@ pub struct Session<'a> {
     egress: Option<EgressRecord>,
     /// The task whose plan was refused, so that the server is told under its number.
     refused: u64,
+    /// How often the server had less of the report than before.
+    setbacks: u8,
 }
 
 /// Independent streams of the session's seed.
@@ -146,6 +148,7 @@ impl<'a> Session<'a> {
             metrics: Metrics::default(),
             egress: None,
             refused: 0,
+            setbacks: 0,
         })
     }
 

@@ -214,17 +214,13 @@ impl Session<'_> {
     }
 
     fn received(&mut self, task: u64, upto: u32, status: UploadStatus) {
-        let (Stage::Upload { total, .. }, Some(t)) = (self.stage, &self.task) else { return };
+        let (Stage::Upload { total, received }, Some(t)) = (self.stage, &self.task) else { return };
         if task != t.id || upto > total {
             return;
         }
         let outcome = match status {
             UploadStatus::Partial => {
-                // The server may have lost what it had: it decides where to go on.
-                if upto < total {
-                    self.waiting = None;
-                    self.stage = Stage::Upload { total, received: upto };
-                }
+                self.partial(total, received, upto);
                 return;
             }
             UploadStatus::Accepted => Outcome::Accepted,
@@ -233,6 +229,25 @@ impl Session<'_> {
             UploadStatus::Refused => Outcome::Refused,
         };
         self.finish(outcome);
+    }
+
+    fn partial(&mut self, total: u32, received: u32, upto: u32) {
+        // An answer that brings nothing new is the second one to a request that was repeated. Sending on because of it
+        // would repeat every later piece too (the "sorcerer's apprentice" of RFC 1123, section 4.2.3.1).
+        if upto == total || upto == received {
+            return;
+        }
+        if upto < received {
+            // The server may have lost what it had: it decides where to go on, but not for ever.
+            self.setbacks = self.setbacks.saturating_add(1);
+            if self.setbacks > self.config.retries {
+                let retry_ms = self.pick(RetryWindow::TRANSIENT);
+                self.finish(Outcome::Unreachable { retry_ms });
+                return;
+            }
+        }
+        self.waiting = None;
+        self.stage = Stage::Upload { total, received: upto };
     }
 
     pub(super) fn finish(&mut self, outcome: Outcome) -> Poll {
