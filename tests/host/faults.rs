@@ -5,10 +5,10 @@ use crate::device::{Lent, play};
 use crate::problem::{Profile, chain, config, dense, profiles, pruned, rng, settings};
 use embedded_io::{Read, ReadReady, Write};
 use siskin::checkin::LayerSpec;
-use siskin::session::{Outcome, Session};
+use siskin::session::{Outcome, Poll, Session};
 use siskin::transport::{Fault, Faulty, Loopback, drive};
-use siskin::wire::FrameAssembler;
-use siskin_server::round::{Answer, Round};
+use siskin::wire::{FRAME_OVERHEAD, Frame, FrameAssembler, MAX_MESSAGE, Response};
+use siskin_server::round::{Answer, RequestKind, Round};
 use std::cell::Cell;
 
 const FRAME: usize = 1024;
@@ -210,4 +210,96 @@ fn a_server_that_says_nothing_is_given_up_after_the_last_retry() {
     let n = link.server().read(&mut bytes).unwrap();
     assert_eq!(n as u64 % tries, 0);
     assert!(bytes[..n].chunks(n / tries as usize).all(|c| c == &bytes[..n / tries as usize]), "the same request");
+}
+
+/// Plays the upload of a report of many pieces; `answer` says when an answer arrives and may change it. Returns the
+/// outcome and how many uploads were sent.
+fn upload_with(mut answer: impl FnMut(usize, Response) -> (u64, Response)) -> (Outcome, usize, usize) {
+    let mut s = settings();
+    s.quantization.step = 1e-6;
+    let architecture = chain([16, 1, 1], &[dense(200), LayerSpec::Relu, dense(4)]);
+    let profile = Profile { name: "long", architecture, settings: s };
+    let round = profile.round(FRAME);
+    let examples = profile.examples(1);
+    let mut lent = Lent::for_plan(&round.offer.plan, FRAME);
+    let mut session = Session::new(lent.bytes(), config(FRAME), &mut rng(1)).unwrap();
+    let (mut now, mut uploads, mut length, mut out) = (0, 0, 0usize, Vec::new());
+    let mut on_the_way: Vec<(u64, Vec<u8>)> = Vec::new();
+    for _ in 0..20_000 {
+        match session.poll(now, &mut examples.store()) {
+            Poll::Finished(outcome) => return (outcome, uploads, length.div_ceil(FRAME - FRAME_OVERHEAD - MAX_MESSAGE)),
+            Poll::Working { .. } => {}
+            Poll::Send => {
+                length = session.report().map_or(0, <[u8]>::len);
+                if let Answer::Send(bytes, exchange) = round.handle(now, session.outgoing(), &mut out) {
+                    let mut arrival = (now + 300, bytes.to_vec());
+                    if exchange.kind == RequestKind::Upload {
+                        let Frame::Whole { body, version, .. } = Frame::parse(bytes, FRAME) else { panic!("no frame") };
+                        let (delay, response) = answer(uploads, Response::decode(body, version).unwrap().0);
+                        let mut frame = vec![0; 200];
+                        let n = response.encode(&[], &mut frame).unwrap();
+                        arrival = (now + delay, frame[..n].to_vec());
+                        uploads += 1;
+                    }
+                    on_the_way.push(arrival);
+                }
+                session.sent();
+            }
+            Poll::Receive { until_ms } => {
+                now = on_the_way.iter().map(|(at, _)| *at).fold(until_ms, u64::min);
+                on_the_way.retain(|(at, bytes)| {
+                    let arrived = *at <= now;
+                    if arrived {
+                        session.receive(bytes);
+                    }
+                    !arrived
+                });
+            }
+        }
+    }
+    panic!("the session hangs")
+}
+
+/// A repeated request has two answers. If each made the device send on, every piece of the rest would travel twice (the
+/// "sorcerer's apprentice" of TFTP, RFC 1123, section 4.2.3.1).
+#[test]
+fn a_late_answer_does_not_double_the_rest_of_the_upload() {
+    let (outcome, uploads, pieces) = upload_with(|_, response| (300, response));
+    assert_eq!((outcome, uploads), (Outcome::Accepted, pieces));
+    assert!(pieces > 5);
+    for late in 0..3 {
+        for delay in [5_001, 5_299, 5_600, 6_000, 6_450] {
+            let (outcome, uploads, pieces) = upload_with(|n, response| (if n == late { delay } else { 300 }, response));
+            assert_eq!(outcome, Outcome::Accepted);
+            assert!(uploads <= pieces + 2, "answer {late} late by {delay}: {uploads} uploads of {pieces} pieces");
+        }
+    }
+}
+
+/// A server that forgets is believed a few times; one that always forgets does not keep the radio on for ever.
+#[test]
+fn a_server_that_forgets_for_ever_is_given_up() {
+    let forget = |response, wrong: bool| match response {
+        Response::Received { task, .. } if wrong => {
+            Response::Received { task, upto: 0, status: siskin::wire::UploadStatus::Partial }
+        }
+        other => other,
+    };
+    let (outcome, uploads, pieces) = upload_with(|n, r| (300, forget(r, n == 2)));
+    assert!(matches!(outcome, Outcome::Accepted | Outcome::Duplicate), "{outcome:?}");
+    assert!(uploads <= pieces + 3, "{uploads}");
+    let (outcome, uploads, pieces) = upload_with(|n, r| (300, forget(r, n % 3 == 2)));
+    assert!(matches!(outcome, Outcome::Unreachable { .. } | Outcome::Accepted | Outcome::Duplicate), "{outcome:?}");
+    assert!(uploads <= 3 * pieces, "{uploads}");
+    // Nothing but forgetting, one step forward and two back.
+    let lie = |n: usize, r| match r {
+        Response::Received { task, .. } => {
+            let upto = if n % 2 == 0 { 100 } else { 50 };
+            Response::Received { task, upto, status: siskin::wire::UploadStatus::Partial }
+        }
+        other => other,
+    };
+    let (outcome, uploads, _) = upload_with(|n, r| (300, lie(n, r)));
+    assert!(matches!(outcome, Outcome::Unreachable { .. }), "{outcome:?}");
+    assert!(uploads < 40, "{uploads}");
 }

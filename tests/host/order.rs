@@ -68,7 +68,7 @@ proptest! {
             match ask(&round, &check_in, &[]) { Response::Task { task, .. } => task, other => panic!("{other:?}") }
         }).collect();
         let mut known = [0usize; DEVICES as usize];
-        let mut upload = |d: usize, offset: usize, n: usize, known: &mut [usize]| {
+        let upload = |d: usize, offset: usize, n: usize, known: &mut [usize]| {
             let report = &reports[d];
             let offset = offset.min(report.len());
             let piece = &report[offset..report.len().min(offset + n)];
