@@ -162,8 +162,9 @@ impl CheckpointReader {
             return index == 0 && self.within == 0 && self.live == 0;
         }
         let start = HEADER + before.iter().map(length).sum::<usize>();
-        self.offset as usize == start + self.within as usize
-            && (self.within == 0 || (self.within as usize) < within)
+        // In this order: `within` is bounded before it is added, which matters where a `usize` has 32 bits.
+        (self.within == 0 || (self.within as usize) < within)
+            && self.offset as usize == start + self.within as usize
             && self.live <= live
     }
 
@@ -308,5 +309,31 @@ impl CheckpointReader {
         }
         crate::arena::cast::<f32>(global).copy_from_slice(local);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkin::{LayerSpec, Loss, ModelSpec, Path, Storage};
+
+    fn graph() -> Graph {
+        // 3 x 3 with 4 live: 2 bytes of mask and 16 of values, then 12 of bias.
+        let weights = Storage { live: 4, path: Path::Sparse };
+        let layers = [LayerSpec::Dense { outputs: 3, weights }].into_iter().collect();
+        Graph::new(&ModelSpec { input: [3, 1, 1], layers, loss: Loss::SoftmaxCrossEntropy }).unwrap()
+    }
+
+    #[test]
+    fn places_that_a_reader_can_be_at() {
+        let graph = graph();
+        assert_eq!(checkpoint_len(&graph), 16 + 2 + 16 + 12);
+        let at = |offset, tensor, within, live| CheckpointReader { offset, tensor, within, live }.is_consistent(&graph);
+        assert!(at(0, 0, 0, 0) && at(15, 0, 0, 0) && at(16, 0, 0, 0) && at(17, 0, 1, 4) && at(33, 0, 17, 4));
+        assert!(at(34, 1, 0, 0) && at(45, 1, 11, 0) && at(46, 2, 0, 0));
+        assert!(!at(3, 0, 3, 0) && !at(3, 1, 0, 0) && !at(3, 0, 0, 1), "nothing is read before the header is");
+        assert!(!at(17, 0, 0, 0) && !at(16, 0, 1, 0) && !at(34, 0, 18, 4), "a whole tensor belongs to the next one");
+        assert!(!at(17, 0, 1, 5) && !at(46, 2, 0, 1) && !at(47, 2, 1, 0) && !at(46, 3, 0, 0));
+        assert!(!at(15, 0, u32::MAX, 0) && !at(16 + 34 - 1, 1, u32::MAX, 0));
     }
 }
