@@ -227,7 +227,9 @@ fn upload_with(mut answer: impl FnMut(usize, Response) -> (u64, Response)) -> (O
     let mut on_the_way: Vec<(u64, Vec<u8>)> = Vec::new();
     for _ in 0..20_000 {
         match session.poll(now, &mut examples.store()) {
-            Poll::Finished(outcome) => return (outcome, uploads, length.div_ceil(FRAME - FRAME_OVERHEAD - MAX_MESSAGE)),
+            Poll::Finished(outcome) => {
+                return (outcome, uploads, length.div_ceil(FRAME - FRAME_OVERHEAD - MAX_MESSAGE));
+            }
             Poll::Working { .. } => {}
             Poll::Send => {
                 length = session.report().map_or(0, <[u8]>::len);
