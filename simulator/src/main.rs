@@ -5,6 +5,8 @@ mod commands;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "trace")]
+    env_logger::init();
     match commands::main() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

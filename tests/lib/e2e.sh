@@ -9,6 +9,8 @@ SISKIN=
 e2e_cases() {
     e2e "help" 0 "" --help
     e2e "unknown option" 2 "" --no-such-option
+    e2e "the main job" 0 "siskin-out/report.html siskin-out/report.json siskin-out/model.safetensors siskin-out/model.plan"
+    e2e "a cohort larger than the population" 2 "" --cohort 5000
 }
 
 suite_e2e() {

@@ -19,7 +19,7 @@ pub fn select(settings: &Settings, population: usize, rng: &mut impl Rng) -> Vec
             let mut picked = Vec::with_capacity(wanted);
             for device in 0..population {
                 let left = (population - device) as u64;
-                if u64::from(rng.next_u32()) * left >> 32 < (wanted - picked.len()) as u64 {
+                if (u64::from(rng.next_u32()) * left) >> 32 < (wanted - picked.len()) as u64 {
                     picked.push(device);
                 }
             }

@@ -1,0 +1,197 @@
+//! The command as a user types it: what it leaves, and what it says when it is used wrongly.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder of its own for each test, emptied before.
+fn folder(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+fn siskin(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_siskin")).args(args).output().unwrap()
+}
+
+/// It must end with code 2 and one line that has all of `words`.
+fn refused(args: &[&str], words: &[&str]) -> String {
+    let output = siskin(args);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+    assert_eq!(text.trim_end().lines().count(), 1, "one clear line: {text}");
+    for word in words {
+        assert!(text.contains(word), "{args:?} should name `{word}`: {text}");
+    }
+    text
+}
+
+const SMALL: [&str; 8] = ["--devices", "60", "--cohort", "20", "--rounds", "4", "--progress", "quiet"];
+
+fn small_run(out: &Path, more: &[&str]) -> serde_json::Value {
+    let out_text = out.to_str().unwrap();
+    let mut args = SMALL.to_vec();
+    args.extend(["--out", out_text]);
+    args.extend(more);
+    let output = siskin(&args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["report.html", "report.json", "model.safetensors", "model.plan"] {
+        assert!(std::fs::metadata(out.join(name)).unwrap().len() > 0, "{name}");
+    }
+    serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap()
+}
+
+/// Everything but the clock and the words of the command, which name the folder.
+fn without_timings(mut report: serde_json::Value) -> serde_json::Value {
+    let fields = report.as_object_mut().unwrap();
+    assert!(fields.remove("timings").is_some());
+    assert!(fields.remove("command").is_some());
+    report
+}
+
+#[test]
+fn the_same_seed_gives_the_same_report_for_any_number_of_threads() {
+    let dir = folder("threads");
+    let one = without_timings(small_run(&dir.join("one"), &["--threads", "1"]));
+    let three = without_timings(small_run(&dir.join("three"), &["--threads", "3"]));
+    assert_eq!(one, three);
+    let model = |name: &str| std::fs::read(dir.join(name).join("model.safetensors")).unwrap();
+    assert_eq!(model("one"), model("three"));
+    let other = without_timings(small_run(&dir.join("other"), &["--seed", "2"]));
+    assert_ne!(one, other);
+}
+
+#[test]
+fn a_printed_configuration_gives_the_same_run() {
+    let dir = folder("config");
+    let flags = [&SMALL[..], &["--dropout", "0.3", "--momentum", "0.5", "--print-config"]].concat();
+    let printed = siskin(&flags);
+    assert!(printed.status.success());
+    let file = dir.join("run.toml");
+    std::fs::write(&file, &printed.stdout).unwrap();
+    let direct = without_timings(small_run(&dir.join("direct"), &["--dropout", "0.3", "--momentum", "0.5"]));
+    let out = dir.join("filed");
+    let output = siskin(&["run", "--config", file.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let filed = serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap();
+    assert_eq!(direct, without_timings(filed));
+}
+
+#[test]
+fn a_plan_says_what_it_costs() {
+    let dir = folder("device");
+    let report = small_run(&dir, &[]);
+    let plan = dir.join("model.plan");
+    let output = siskin(&["device", "--plan", plan.to_str().unwrap(), "--max-frame", "16384", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let cost: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let parts = report["device_cost"]["arena"].as_array().unwrap();
+    let arena: u64 = parts.iter().map(|p| p["bytes"].as_u64().unwrap()).sum();
+    assert_eq!(cost["arena_bytes"], arena);
+    assert_eq!(cost["params"], 17_226);
+    assert!(cost["sparsity"].as_f64().unwrap() >= 0.8);
+    let text = siskin(&["device", "--plan", plan.to_str().unwrap()]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("in all"));
+
+    // Plans that lie: each is refused by name, none makes it allocate or panic.
+    let bytes = std::fs::read(&plan).unwrap();
+    let bad = dir.join("bad.plan");
+    let bad_text = bad.to_str().unwrap();
+    for cut in [0, 3, 5, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&bad, &bytes[..cut]).unwrap();
+        refused(&["device", "--plan", bad_text], &["bad.plan"]);
+    }
+    std::fs::write(&bad, [&bytes[..], b"more"].concat()).unwrap();
+    refused(&["device", "--plan", bad_text], &["bad.plan", "4 bytes too many"]);
+    for at in 5..bytes.len() {
+        let mut lie = bytes.clone();
+        lie[at] = 0xff;
+        std::fs::write(&bad, &lie).unwrap();
+        let code = siskin(&["device", "--plan", bad_text]).status.code();
+        assert!(code == Some(0) || code == Some(2), "byte {at}: {code:?}");
+    }
+}
+
+/// An IDX file of bytes (type 8) or big-endian 16-bit integers (11) or floats (13).
+fn idx(kind: u8, dims: &[u32], data: &[u8]) -> Vec<u8> {
+    let mut out = vec![0, 0, kind, dims.len() as u8];
+    out.extend(dims.iter().flat_map(|d| d.to_be_bytes()));
+    out.extend(data);
+    out
+}
+
+fn triple(dir: &Path, x: &[u8], y: &[u8], users: &[u8]) {
+    for (name, bytes) in [("x-idx", x), ("y-idx", y), ("user-idx", users)] {
+        std::fs::write(dir.join(name), bytes).unwrap();
+    }
+}
+
+#[test]
+fn own_data_runs_and_bad_data_is_named() {
+    let dir = folder("data");
+    let data = dir.to_str().unwrap();
+    let out = dir.join("out");
+    let out = out.to_str().unwrap();
+    let run = |more: &[&str]| {
+        let base = ["run", "--data", data, "--out", out, "--rounds", "2", "--cohort", "2", "--progress", "quiet"];
+        base.iter().chain(more).map(|s| (*s).to_owned()).collect::<Vec<_>>()
+    };
+    let as_str = |v: &[String]| v.iter().map(String::as_str).collect::<Vec<_>>().join("\u{1}");
+    let refused_with = |more: &[&str], words: &[&str]| {
+        let args = as_str(&run(more));
+        refused(&args.split('\u{1}').collect::<Vec<_>>(), words);
+        assert!(!dir.join("out/report.json").exists() && !dir.join("out/model.safetensors").exists());
+    };
+    // 40 examples of 4x4, 2 classes, 8 users.
+    let pixels: Vec<u8> = (0..40u32 * 16).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let labels: Vec<u8> = (0..40).map(|i| i % 2).collect();
+    let users: Vec<u8> = (0..40).map(|i| i / 5).collect();
+    let (x, y, u) = (idx(8, &[40, 4, 4], &pixels), idx(8, &[40], &labels), idx(8, &[40], &users));
+
+    refused(&["run", "--data", "/no/such/folder", "--out", out], &["/no/such/folder"]);
+    refused_with(&[], &["x"]);
+    triple(&dir, &x[..x.len() - 7], &y, &u);
+    refused_with(&[], &["x-idx", "cut off"]);
+    triple(&dir, &x, &idx(8, &[39], &labels[..39]), &u);
+    refused_with(&[], &["39", "40"]);
+    let mut floats: Vec<u8> = (0..40 * 16).flat_map(|i| (i as f32).to_be_bytes()).collect();
+    floats[400..404].copy_from_slice(&f32::NAN.to_be_bytes());
+    triple(&dir, &idx(13, &[40, 4, 4], &floats), &y, &u);
+    refused_with(&[], &["x-idx", "NaN"]);
+    let negative: Vec<u8> = (0..40i16).flat_map(|i| (i - 1).to_be_bytes()).collect();
+    triple(&dir, &x, &idx(11, &[40], &negative), &u);
+    refused_with(&[], &["y-idx", "-1"]);
+    triple(&dir, &idx(8, &[0, 4, 4], &[]), &idx(8, &[0], &[]), &idx(8, &[0], &[]));
+    refused_with(&[], &["no"]);
+    triple(&dir, &idx(8, &[u32::MAX, u32::MAX, 4], &pixels), &y, &u);
+    refused_with(&[], &["x-idx"]);
+
+    triple(&dir, &x, &y, &u);
+    refused_with(&["--cohort", "9"], &["cohort", "9"]);
+    let args = run(&["--model", "dense:8,relu,dense", "--sparsity", "0.5"]);
+    let output = siskin(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn wrong_use_is_one_clear_line() {
+    refused(&["--sparsity", "1.5"], &["--sparsity 1.5", "between 0 and 0.999"]);
+    refused(&["--cohort", "5000", "--rounds", "1"], &["cohort", "5000", "2000"]);
+    refused(&["--devices", "0"], &["devices", "0"]);
+    refused(&["--dropout", "nan"], &["--dropout nan"]);
+    refused(&["--noise-multiplier", "-1"], &["--noise-multiplier -1"]);
+    refused(&["--dp-delta", "0"], &["--dp-delta 0"]);
+    refused(&["--model", "dense:12,tanh,dense"], &["tanh"]);
+    refused(&["--model", "conv:4x9,dense"], &["layer 0", "9", "8"]);
+    refused(&["--out", "/proc/nothing/here"], &["/proc/nothing/here"]);
+    refused(&["--config", "/no/such.toml"], &["/no/such.toml"]);
+    refused(&["device", "--plan", "/no/such.plan"], &["/no/such.plan"]);
+    refused(&["bench", "a1", "--data", "/no/such"], &["/no/such"]);
+    assert_eq!(siskin(&["--no-such-flag"]).status.code(), Some(2));
+    assert_eq!(siskin(&["device"]).status.code(), Some(2));
+    for help in [&["--help"][..], &["run", "--help"], &["device", "--help"], &["bench", "a1", "--help"]] {
+        let output = siskin(help);
+        assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("Example"));
+    }
+}
