@@ -550,7 +550,7 @@ typedef struct siskin_examples {
      */
     void *user_data;
     /**
-     * Returns the number of examples.
+     * Returns the number of examples. Called once at the start of each poll or step.
      */
     uint32_t (*count)(void *user_data);
     /**
@@ -755,7 +755,8 @@ const char *siskin_version_text(void);
 const char *siskin_result_text(int32_t result);
 
 /**
- * Reads the last failure on this thread; a success does not erase it. With no failure so far, `result` is
+ * Reads the last failure on this thread. A success does not erase it, and neither does a failure of this function or of
+ * `siskin_failure_text`. With no failure so far, `result` is
  * `SISKIN_RESULT_OK`.
  *
  * Any thread; each has its own.
@@ -864,7 +865,7 @@ siskin_result siskin_session_sent(struct siskin_session *session);
 
 /**
  * Takes bytes from the server, in pieces of any length. Damaged and stale frames are skipped, and so is what comes after
- * the end of the session.
+ * the end of the session. `bytes` may be NULL if `bytes_len` is 0.
  *
  * One thread at a time.
  */

@@ -20,7 +20,7 @@ pub struct siskin_examples {
     pub reserved: u32,
     /// The first argument of each function.
     pub user_data: *mut c_void,
-    /// Returns the number of examples.
+    /// Returns the number of examples. Called once at the start of each poll or step.
     pub count: Option<unsafe extern "C" fn(user_data: *mut c_void) -> u32>,
     /// Writes the `features_len` features of example `index`, counted from 0, in the order `[channel][row][column]` of the
     /// plan's input, and its label, counted from 0. All features must be finite.

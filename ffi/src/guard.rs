@@ -10,21 +10,30 @@ pub(crate) type Done = Result<(), Failure>;
 
 /// Runs a call; a failure and a panic become a result code and the thread's last failure.
 pub(crate) fn guard(call: impl FnOnce() -> Done) -> siskin_result {
-    // What a panic leaves half done is a session, and that one is marked as poisoned by `Entered`.
-    let failure = match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(())) => return siskin_result::Ok,
-        Ok(Err(failure)) => failure,
-        Err(panic) => {
-            let said = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-            let text = format!("the library panicked: {}", said.unwrap_or("no message"));
-            // Dropping an unknown payload could panic once more, outside of this guard.
-            core::mem::forget(panic);
-            Failure::new(siskin_result::Panicked, text)
+    match caught(call) {
+        Ok(()) => siskin_result::Ok,
+        Err(failure) => {
+            let result = failure.result;
+            remember(failure);
+            result
         }
-    };
-    let result = failure.result;
-    remember(failure);
-    result
+    }
+}
+
+/// As [`guard`] for calls that ask for the last failure, which must not replace it.
+pub(crate) fn guard_quietly(call: impl FnOnce() -> Done) -> siskin_result {
+    caught(call).map_or_else(|failure| failure.result, |()| siskin_result::Ok)
+}
+
+fn caught(call: impl FnOnce() -> Done) -> Done {
+    // What a panic leaves half done is a session, and that one is marked as poisoned by `Entered`.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+        let text = format!("the library panicked: {}", said.unwrap_or("no message"));
+        // Dropping an unknown payload could panic once more, outside of this guard.
+        core::mem::forget(panic);
+        Err(Failure::new(siskin_result::Panicked, text))
+    })
 }
 
 /// A struct that begins with `struct_size: u32`, so that fields can be appended.

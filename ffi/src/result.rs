@@ -1,6 +1,6 @@
 //! Result codes, and the details of the last failure.
 
-use crate::guard::{Out, guard, text_to};
+use crate::guard::{Out, guard_quietly, text_to};
 use core::ffi::c_char;
 use siskin::arena::ArenaError;
 use siskin::checkin::PlanError;
@@ -141,7 +141,8 @@ pub struct siskin_failure {
     pub got: f64,
 }
 
-/// Reads the last failure on this thread; a success does not erase it. With no failure so far, `result` is
+/// Reads the last failure on this thread. A success does not erase it, and neither does a failure of this function or of
+/// `siskin_failure_text`. With no failure so far, `result` is
 /// `SISKIN_RESULT_OK`.
 ///
 /// Any thread; each has its own.
@@ -151,7 +152,7 @@ pub struct siskin_failure {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn siskin_failure_get(failure: *mut siskin_failure) -> siskin_result {
     let last = last();
-    guard(|| {
+    guard_quietly(|| {
         // SAFETY: the caller's promise.
         let out = unsafe { Out::versioned(failure, "failure") }?;
         let (result, code, limit, got) =
@@ -176,7 +177,7 @@ pub unsafe extern "C" fn siskin_failure_text(
     text_len: *mut usize,
 ) -> siskin_result {
     let last = last();
-    guard(|| {
+    guard_quietly(|| {
         let sentence = last.as_ref().map_or("no failure", |f| &f.text);
         // SAFETY: the caller's promise.
         unsafe { text_to(sentence, text, capacity, text_len) }

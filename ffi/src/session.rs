@@ -158,7 +158,7 @@ pub unsafe extern "C" fn siskin_session_sent(session: *mut siskin_session) -> si
 }
 
 /// Takes bytes from the server, in pieces of any length. Damaged and stale frames are skipped, and so is what comes after
-/// the end of the session.
+/// the end of the session. `bytes` may be NULL if `bytes_len` is 0.
 ///
 /// One thread at a time.
 ///
@@ -171,9 +171,6 @@ pub unsafe extern "C" fn siskin_session_receive(
     bytes_len: usize,
 ) -> siskin_result {
     let receive = |inner: &mut Inner| {
-        if bytes.is_null() {
-            return Err(Failure::null("bytes"));
-        }
         inner.arena.check_apart(bytes, bytes_len, "bytes")?;
         // SAFETY: the caller's promise.
         inner.session.receive(unsafe { bytes_from(bytes, bytes_len, "bytes") }?);

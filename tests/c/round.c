@@ -1,7 +1,7 @@
 /* Takes part in whole rounds through the C interface alone, against the reference server in a child process.
  *
- * The environment variable SISKIN_TEST_SERVER or the first argument names the server's program. Prints what fails, then
- * `N passed, N failed`. */
+ * The environment variable SISKIN_TEST_SERVER or the first argument names the server's program; without them it is looked
+ * for in ../release beside this program's folder. Prints what fails, the report's digest, and `N passed, N failed`. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "siskin.h"
@@ -375,9 +375,17 @@ int main(int argc, char **argv)
 {
     size_t i;
     int good = 0, bad = 0;
+    uint32_t digest = 2166136261u;
     server_program = argc > 1 ? argv[1] : getenv("SISKIN_TEST_SERVER");
     if (server_program == NULL) {
-        printf("name the server's program in SISKIN_TEST_SERVER\n0 passed, 1 failed\n");
+        const char *slash = strrchr(argv[0], '/');
+        static char beside[4096];
+        int folder = slash == NULL ? 0 : (int)(slash - argv[0]) + 1;
+        snprintf(beside, sizeof beside, "%.*s../release/siskin-test-server", folder, argv[0]);
+        server_program = beside;
+    }
+    if (access(server_program, X_OK) != 0) {
+        printf("no server at %s: name its program in SISKIN_TEST_SERVER\n0 passed, 1 failed\n", server_program);
         return 1;
     }
     signal(SIGPIPE, SIG_IGN);
@@ -391,6 +399,10 @@ int main(int argc, char **argv)
         fflush(stdout);
         passed > 0 && failed == 0 ? good++ : bad++;
     }
+    for (i = 0; i < reference_report_len; i++) {
+        digest = (digest ^ reference_report[i]) * 16777619u; /* FNV-1a */
+    }
+    printf("report of %d bytes, digest %08lx\n", (int)reference_report_len, (unsigned long)digest);
     printf("%d passed, %d failed\n", good, bad);
     return bad == 0 && good > 0 ? 0 : 1;
 }

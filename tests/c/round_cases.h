@@ -409,6 +409,7 @@ static void null_pointers(void)
     NULL_REFUSED(siskin_session_sent(NULL));
     NULL_REFUSED(siskin_session_receive(NULL, buffer, 1));
     NULL_REFUSED(siskin_session_receive(session, NULL, 1));
+    IS(siskin_session_receive(session, NULL, 0), SISKIN_RESULT_OK);
     NULL_REFUSED(siskin_session_save_bound(NULL, &n));
     NULL_REFUSED(siskin_session_save_bound(session, NULL));
     NULL_REFUSED(siskin_session_save(NULL, buffer, sizeof buffer, &n));
@@ -503,6 +504,8 @@ static void short_buffers(void)
     memset(text, 'x', sizeof text);
     IS(siskin_failure_text(text, sizeof text, &length), SISKIN_RESULT_BUFFER_TOO_SMALL);
     CHECK(text[0] == 'x' && length == 4711);
+    /* Asking for a failure does not replace it. */
+    IS(failure().limit, bound);
     IS(siskin_failure_text(NULL, 0, &length), SISKIN_RESULT_OK);
     CHECK(length > 8 && length < 200);
     free(buffer);

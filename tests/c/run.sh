@@ -13,7 +13,7 @@ CC=${CC:-gcc}
 FLAGS=(-std=c99 -Wall -Wextra -Wpedantic -Werror -g -I ffi/include)
 LIBS=("$TARGET/release/libsiskin_ffi.a" -lpthread -ldl -lm)
 export SISKIN_TEST_SERVER=$TARGET/release/siskin-test-server
-PASSED=0 FAILED=0 SKIPPED=0
+PASSED=0 FAILED=0 SKIPPED=0 REPORT=
 
 finish() {
     echo "$PASSED passed, $FAILED failed, $SKIPPED skipped"
@@ -37,9 +37,20 @@ program() { # LABEL COMMAND...
             printf '%s\n' "$output"
             ((BASH_REMATCH[2] > 0)) || fail "$label: exit code $code"
         fi
+        same_report "$label" "$(grep -E '^report of ' <<<"$output")"
     else
         printf '%s\n' "$output"
         fail "$label: exit code $code and no count"
+    fi
+}
+
+# The report is the same to the bit in every run: valgrind shows the library a processor with fewer instructions.
+same_report() { # LABEL LINE
+    : "${REPORT:=$2}"
+    if [[ -n $2 && $2 == "$REPORT" ]]; then
+        PASSED=$((PASSED + 1))
+    else
+        fail "$1: $2, the first run had: $REPORT"
     fi
 }
 
@@ -48,8 +59,8 @@ cargo build --release -p siskin-ffi -p siskin-test-server || { fail "the library
 
 if "$CC" "${FLAGS[@]}" -O1 tests/c/round.c "${LIBS[@]}" -o "$OUT/round"; then
     program "round" "$OUT/round"
+    echo "$REPORT"
     if command -v valgrind >/dev/null; then
-        # The library picks its loops by what the processor can do; valgrind shows it one that it can follow.
         program "round under valgrind" valgrind --quiet --error-exitcode=99 --leak-check=full \
             --errors-for-leak-kinds=definite,possible --trace-children=no "$OUT/round"
     else
