@@ -196,6 +196,11 @@ enum siskin_result
      */
     SISKIN_RESULT_PLAN = 55,
     /**
+     * The saved session's plan breaks the app's floor, or belongs to another population: `limit` is what the app allows,
+     * `got` what the plan says. Start a new session.
+     */
+    SISKIN_RESULT_POLICY = 56,
+    /**
      * The app's transport failed; `code` is the app's own number. The session is intact.
      */
     SISKIN_RESULT_TRANSPORT = 60,
@@ -922,8 +927,9 @@ siskin_result siskin_session_save(const struct siskin_session *session,
                                   size_t *saved_len);
 
 /**
- * Goes on where `siskin_session_save` was called, in a new session. `config` must be the same as then; `arena` as for
- * `siskin_session_create` (of any address, and large enough for the plan).
+ * Goes on where `siskin_session_save` was called, in a new session. `config` must be the same as then, but for
+ * the floor, which is checked again; `arena` is as for `siskin_session_create` (of any address, large enough for the
+ * plan).
  *
  * The contents of the arena are lost if the call fails.
  *
@@ -931,7 +937,7 @@ siskin_result siskin_session_save(const struct siskin_session *session,
  *
  * Errors:
  * `SISKIN_RESULT_SAVED_BYTES` if the bytes are damaged or no saved session, `SISKIN_RESULT_SAVED_VERSION`,
- * `SISKIN_RESULT_ARENA_TOO_SMALL` with both numbers, and those of `siskin_session_create`.
+ * `SISKIN_RESULT_POLICY` and `SISKIN_RESULT_ARENA_TOO_SMALL` with both numbers, and those of `siskin_session_create`.
  */
 siskin_result siskin_session_restore(const struct siskin_config *config,
                                      const uint8_t *saved,

@@ -221,11 +221,7 @@ impl From<Abandoned> for siskin_cause {
 fn numbers(cause: Abandoned) -> (f64, f64) {
     match cause {
         Abandoned::Plan(e) => plan_numbers(e),
-        Abandoned::Policy(PolicyViolation::ClipNorm { allowed, plan }) => (allowed.into(), plan.into()),
-        Abandoned::Policy(PolicyViolation::Noise { least, plan }) => (least.into(), plan.into()),
-        Abandoned::Policy(PolicyViolation::Upload { allowed, plan } | PolicyViolation::Download { allowed, plan }) => {
-            (allowed.into(), plan.into())
-        }
+        Abandoned::Policy(e) => policy_numbers(e),
         Abandoned::Memory(ArenaError::TooSmall { required, lent }) => (required as f64, lent as f64),
         Abandoned::Memory(ArenaError::Misaligned { offset }) => (0.0, offset as f64),
         Abandoned::Checkpoint(
@@ -236,6 +232,18 @@ fn numbers(cause: Abandoned) -> (f64, f64) {
         Abandoned::Store(StoreError::Shape { expected, got }) => (expected.into(), got.into()),
         Abandoned::Store(StoreError::Label { label, classes, .. }) => (classes.into(), label.into()),
         Abandoned::Report(ReportError::TooLarge { limit, got }) => (limit.into(), got.into()),
+        _ => (0.0, 0.0),
+    }
+}
+
+/// `(limit, got)` of a plan that breaks the floor.
+pub(crate) fn policy_numbers(e: PolicyViolation) -> (f64, f64) {
+    match e {
+        PolicyViolation::ClipNorm { allowed, plan } => (allowed.into(), plan.into()),
+        PolicyViolation::Noise { least, plan } => (least.into(), plan.into()),
+        PolicyViolation::Upload { allowed, plan } | PolicyViolation::Download { allowed, plan } => {
+            (allowed.into(), plan.into())
+        }
         _ => (0.0, 0.0),
     }
 }

@@ -3,7 +3,7 @@
 use crate::guard::{Out, guard_quietly, text_to};
 use core::ffi::c_char;
 use siskin::arena::ArenaError;
-use siskin::checkin::PlanError;
+use siskin::checkin::{PlanError, PolicyViolation};
 use siskin::session::SaveError;
 use siskin::wire::WireError;
 use std::cell::RefCell;
@@ -56,6 +56,9 @@ pub enum siskin_result {
     SavedVersion = 51,
     /// The plan is not valid.
     Plan = 55,
+    /// The saved session's plan breaks the app's floor, or belongs to another population: `limit` is what the app allows,
+    /// `got` what the plan says. Start a new session.
+    Policy = 56,
 
     /// The app's transport failed; `code` is the app's own number. The session is intact.
     Transport = 60,
@@ -69,7 +72,7 @@ pub enum siskin_result {
 /// Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn siskin_result_text(result: i32) -> *const c_char {
-    const CODES: [siskin_result; 20] = [
+    const CODES: [siskin_result; 21] = [
         siskin_result::Ok,
         siskin_result::NullPointer,
         siskin_result::StructSize,
@@ -88,6 +91,7 @@ pub extern "C" fn siskin_result_text(result: i32) -> *const c_char {
         siskin_result::SavedBytes,
         siskin_result::SavedVersion,
         siskin_result::Plan,
+        siskin_result::Policy,
         siskin_result::Transport,
         siskin_result::Internal,
     ];
@@ -117,6 +121,7 @@ impl siskin_result {
             Self::SavedBytes => c"the saved session is damaged",
             Self::SavedVersion => c"the saved session is of an unknown version",
             Self::Plan => c"the plan is not valid",
+            Self::Policy => c"the app's floor forbids the plan",
             Self::Transport => c"the transport failed",
             Self::Internal => c"internal error",
         }
@@ -233,6 +238,13 @@ impl From<PlanError> for Failure {
     fn from(e: PlanError) -> Self {
         let (limit, got) = crate::outcome::plan_numbers(e);
         Self::new(siskin_result::Plan, e.to_string()).with(limit, got)
+    }
+}
+
+impl From<PolicyViolation> for Failure {
+    fn from(e: PolicyViolation) -> Self {
+        let (limit, got) = crate::outcome::policy_numbers(e);
+        Self::new(siskin_result::Policy, e.to_string()).with(limit, got)
     }
 }
 

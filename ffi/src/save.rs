@@ -5,7 +5,7 @@ use crate::guard::{Out, bytes_from, guard};
 use crate::handle::{Inner, check_apart, look_at, open, siskin_session};
 use crate::result::{Failure, siskin_result};
 use core::ffi::c_void;
-use siskin::session::{SaveError, Session};
+use siskin::session::{Config, SaveError, Session};
 
 /// Length of a buffer that `siskin_session_save` accepts, bytes. It grows once, when the plan arrives.
 ///
@@ -73,8 +73,9 @@ pub unsafe extern "C" fn siskin_session_save(
     unsafe { look_at(session, save) }
 }
 
-/// Goes on where `siskin_session_save` was called, in a new session. `config` must be the same as then; `arena` as for
-/// `siskin_session_create` (of any address, and large enough for the plan).
+/// Goes on where `siskin_session_save` was called, in a new session. `config` must be the same as then, but for
+/// the floor, which is checked again; `arena` is as for `siskin_session_create` (of any address, large enough for the
+/// plan).
 ///
 /// The contents of the arena are lost if the call fails.
 ///
@@ -82,7 +83,7 @@ pub unsafe extern "C" fn siskin_session_save(
 ///
 /// # Errors
 /// `SISKIN_RESULT_SAVED_BYTES` if the bytes are damaged or no saved session, `SISKIN_RESULT_SAVED_VERSION`,
-/// `SISKIN_RESULT_ARENA_TOO_SMALL` with both numbers, and those of `siskin_session_create`.
+/// `SISKIN_RESULT_POLICY` and `SISKIN_RESULT_ARENA_TOO_SMALL` with both numbers, and those of `siskin_session_create`.
 ///
 /// # Safety
 /// As `siskin_session_create`; `saved` is NULL or points to `saved_len` bytes outside of the arena.
@@ -108,7 +109,17 @@ pub unsafe extern "C" fn siskin_session_restore(
         }
         // SAFETY: the caller's promise.
         let saved = unsafe { bytes_from(saved, saved_len, "saved") }?;
-        let make = |memory, config| Ok(Session::restore(memory, config, saved)?);
+        let make = |memory, config: Config| {
+            let session = Session::restore(memory, config.clone(), saved)?;
+            // The app that restores may be newer than the one that saved, and its floor higher.
+            if let Some(plan) = session.plan() {
+                if plan.population != config.population {
+                    return Err(Failure::new(siskin_result::Policy, "the saved session is for another population"));
+                }
+                config.policy.check(plan)?;
+            }
+            Ok(session)
+        };
         // SAFETY: the caller's promise.
         out.write(unsafe { open(config, (arena, arena_len), make) }?);
         Ok(())

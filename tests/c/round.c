@@ -366,6 +366,7 @@ static const struct {
     CASE(struct_sizes),
     CASE(short_buffers),
     CASE(damaged_saves),
+    CASE(restored_under_another_floor),
     CASE(overlapping_buffers),
     CASE(endings),
     CASE(callbacks_that_fail),

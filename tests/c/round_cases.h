@@ -545,6 +545,39 @@ static void damaged_saves(void)
     server_finish(&server);
 }
 
+/* An app that was updated while its session was saved may have a higher floor. */
+static void restored_under_another_floor(void)
+{
+    struct server server;
+    struct store store = store_new();
+    siskin_config config = config_new();
+    siskin_session *session = session_new(NULL, PLENTY), *restored = NULL;
+    uint8_t *saved = malloc(PLENTY);
+    size_t length = 0;
+    CHECK(server_start(&server, NULL));
+    while (turn(session, &server, &store, 1) != SISKIN_ACTION_WORK) {
+    }
+    IS(siskin_session_save(session, saved, PLENTY, &length), SISKIN_RESULT_OK);
+    IS(siskin_session_free(session), SISKIN_RESULT_OK);
+    config.least_noise_multiplier = 0.5f;
+    IS(siskin_session_restore(&config, saved, length, NULL, PLENTY, &restored), SISKIN_RESULT_POLICY);
+    CHECK(failure().limit == 0.5 && failure().got == (double)0.05f);
+    config = config_new();
+    config.largest_clip_norm = 0.25f;
+    IS(siskin_session_restore(&config, saved, length, NULL, PLENTY, &restored), SISKIN_RESULT_POLICY);
+    config = config_new();
+    config.population = "test/other";
+    IS(siskin_session_restore(&config, saved, length, NULL, PLENTY, &restored), SISKIN_RESULT_POLICY);
+    CHECK(restored == NULL);
+    config = config_new();
+    config.least_noise_multiplier = 0.0f;
+    IS(siskin_session_restore(&config, saved, length, NULL, PLENTY, &restored), SISKIN_RESULT_OK);
+    IS(step_to_the_end(restored, &server, &store, NULL), SISKIN_RESULT_OK);
+    IS(siskin_session_free(restored), SISKIN_RESULT_OK);
+    free(saved);
+    SERVER_SAYS(&server, COUNTED_ONCE);
+}
+
 static void overlapping_buffers(void)
 {
     siskin_config config = config_new();
