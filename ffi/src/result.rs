@@ -3,7 +3,7 @@
 use crate::guard::{Out, guard_quietly, text_to};
 use core::ffi::c_char;
 use siskin::arena::ArenaError;
-use siskin::checkin::{PlanError, PolicyViolation};
+use siskin::checkin::PlanError;
 use siskin::session::SaveError;
 use siskin::wire::WireError;
 use std::cell::RefCell;
@@ -241,13 +241,6 @@ impl From<PlanError> for Failure {
     }
 }
 
-impl From<PolicyViolation> for Failure {
-    fn from(e: PolicyViolation) -> Self {
-        let (limit, got) = crate::outcome::policy_numbers(e);
-        Self::new(siskin_result::Policy, e.to_string()).with(limit, got)
-    }
-}
-
 impl From<SaveError> for Failure {
     fn from(e: SaveError) -> Self {
         match e {
@@ -258,6 +251,11 @@ impl From<SaveError> for Failure {
             }
             SaveError::Wire(_) => Self::new(siskin_result::SavedBytes, e.to_string()),
             SaveError::Plan(e) => e.into(),
+            SaveError::Population => Self::new(siskin_result::Policy, e.to_string()),
+            SaveError::Policy(violation) => {
+                let (limit, got) = crate::outcome::policy_numbers(violation);
+                Self::new(siskin_result::Policy, e.to_string()).with(limit, got)
+            }
             SaveError::Memory(e) => e.into(),
             _ => Self::new(siskin_result::Internal, e.to_string()),
         }

@@ -5,7 +5,7 @@ use crate::guard::{Out, bytes_from, guard};
 use crate::handle::{Inner, check_apart, look_at, open, siskin_session};
 use crate::result::{Failure, siskin_result};
 use core::ffi::c_void;
-use siskin::session::{Config, SaveError, Session};
+use siskin::session::{SaveError, Session};
 
 /// Length of a buffer that `siskin_session_save` accepts, bytes. It grows once, when the plan arrives.
 ///
@@ -109,17 +109,7 @@ pub unsafe extern "C" fn siskin_session_restore(
         }
         // SAFETY: the caller's promise.
         let saved = unsafe { bytes_from(saved, saved_len, "saved") }?;
-        let make = |memory, config: Config| {
-            let session = Session::restore(memory, config.clone(), saved)?;
-            // The app that restores may be newer than the one that saved, and its floor higher.
-            if let Some(plan) = session.plan() {
-                if plan.population != config.population {
-                    return Err(Failure::new(siskin_result::Policy, "the saved session is for another population"));
-                }
-                config.policy.check(plan)?;
-            }
-            Ok(session)
-        };
+        let make = |memory, config| Ok(Session::restore(memory, config, saved)?);
         // SAFETY: the caller's promise.
         out.write(unsafe { open(config, (arena, arena_len), make) }?);
         Ok(())
