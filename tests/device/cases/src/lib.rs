@@ -7,8 +7,11 @@
 #![deny(unsafe_code)]
 
 mod arithmetic;
+mod models;
 mod numbers;
 mod range_coder;
+mod train;
+mod wire;
 
 use core::fmt::{self, Write};
 
@@ -28,7 +31,7 @@ pub struct Case {
 
 /// Every case, in the order in which it runs.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    [arithmetic::CASES, range_coder::CASES].into_iter().flatten()
+    [arithmetic::CASES, wire::CASES, range_coder::CASES, train::CASES].into_iter().flatten()
 }
 
 /// What a case is given: memory, and a place for its digests.

@@ -1,0 +1,127 @@
+//! Plans, masks and values that several cases use, and pieces of the bench's memory.
+
+use bytemuck::Pod;
+use siskin::checkin::{
+    LayerSpec, Loss, ModelSpec, NoiseSource, Path, Plan, Population, Privacy, Quantization, Rounding, Storage,
+    Training, Upload, Weighting,
+};
+use siskin::model::{Graph, Tensor};
+
+use crate::Outcome;
+use crate::numbers::Numbers;
+
+/// Hands out memory piece by piece, each aligned to 16 bytes if the first one is.
+pub(crate) struct Pieces<'a>(pub(crate) &'a mut [u8]);
+
+impl<'a> Pieces<'a> {
+    pub(crate) fn take<T: Pod>(&mut self, length: usize) -> Result<&'a mut [T], &'static str> {
+        let bytes = length * size_of::<T>();
+        let all = core::mem::take(&mut self.0);
+        let (piece, rest) = all.split_at_mut_checked(bytes.next_multiple_of(16)).ok_or("the arena is too small")?;
+        self.0 = rest;
+        Ok(bytemuck::cast_slice_mut(&mut piece[..bytes]))
+    }
+}
+
+/// A plan with nothing but a network: training, privacy, grid and upload are those of most cases.
+pub(crate) fn plan(input: [u16; 3], layers: &[LayerSpec]) -> Result<Plan, &'static str> {
+    let mut model = ModelSpec { input, layers: Default::default(), loss: Loss::SoftmaxCrossEntropy };
+    model.layers.extend_from_slice(layers).map_err(|_| "too many layers")?;
+    Ok(Plan {
+        population: Population::try_from("device/cases").map_err(|_| "the population's name")?,
+        round: 7,
+        model,
+        training: Training {
+            epochs: 1,
+            batch: 8,
+            max_examples: 1000,
+            learning_rate: 0.125,
+            momentum: 0.0,
+            proximal: 0.0,
+        },
+        privacy: Privacy { clip_norm: 0.5, noise_multiplier: 0.0, source: NoiseSource::Server },
+        quantization: Quantization { step: 1.0 / 128.0, rounding: Rounding::Stochastic },
+        upload: Upload { weighting: Weighting::Uniform, max_bytes: 4096 },
+    })
+}
+
+pub(crate) fn dense(outputs: u16, live: u32, path: Path) -> LayerSpec {
+    LayerSpec::Dense { outputs, weights: Storage { live, path } }
+}
+
+/// A mask of each tensor that has one, one bit an entry, tensor after tensor in `masks`, whole bytes each.
+///
+/// Exactly `live` entries are picked (selection sampling, Knuth, TAOCP 2, 3.4.2, algorithm S).
+pub(crate) fn draw_masks(graph: &Graph, numbers: &mut Numbers, masks: &mut [u8]) -> Outcome {
+    let mut masks = masks;
+    for tensor in graph.tensors.iter().filter(|t| t.has_pattern()) {
+        let (mask, rest) = masks.split_at_mut_checked(tensor.size().div_ceil(8)).ok_or("the masks are too long")?;
+        masks = rest;
+        mask.fill(0);
+        let mut wanted = u64::from(tensor.live);
+        for i in 0..tensor.size() {
+            if (numbers.next() >> 32) * ((tensor.size() - i) as u64) >> 32 < wanted {
+                wanted -= 1;
+                mask[i / 8] |= 1 << (i % 8);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of all masks.
+pub(crate) fn mask_bytes(graph: &Graph) -> usize {
+    graph.tensors.iter().filter(|t| t.has_pattern()).map(|t| t.size().div_ceil(8)).sum()
+}
+
+/// Each tensor with its mask, which is empty for a tensor that has none.
+pub(crate) fn with_masks<'m>(graph: &'m Graph, masks: &'m [u8]) -> impl Iterator<Item = (&'m Tensor, &'m [u8])> {
+    graph.tensors.iter().scan(0, |at, tensor| {
+        let length = if tensor.has_pattern() { tensor.size().div_ceil(8) } else { 0 };
+        let mask = masks.get(*at..*at + length)?;
+        *at += length;
+        Some((tensor, mask))
+    })
+}
+
+pub(crate) fn is_live(mask: &[u8], entry: usize) -> bool {
+    mask.is_empty() || mask[entry / 8] >> (entry % 8) & 1 == 1
+}
+
+/// Row pointers and columns of all masks, as the kernels take them: `(row pointers, columns)` used.
+pub(crate) fn patterns(graph: &Graph, masks: &[u8], row_ptrs: &mut [u32], columns: &mut [u16]) -> (usize, usize) {
+    let (mut rows_used, mut columns_used) = (0, 0);
+    for (tensor, mask) in with_masks(graph, masks).filter(|(t, _)| t.has_pattern()) {
+        let first = columns_used;
+        for row in 0..tensor.rows as usize {
+            row_ptrs[rows_used] = (columns_used - first) as u32;
+            rows_used += 1;
+            for col in (0..tensor.cols as usize).filter(|col| is_live(mask, row * tensor.cols as usize + col)) {
+                columns[columns_used] = col as u16;
+                columns_used += 1;
+            }
+        }
+        row_ptrs[rows_used] = (columns_used - first) as u32;
+        rows_used += 1;
+    }
+    (rows_used, columns_used)
+}
+
+/// Small values that differ; every entry, pruned or not.
+pub(crate) fn fill(numbers: &mut Numbers, scale: f32, values: &mut [f32]) {
+    for value in values {
+        *value = numbers.next_f32() * scale;
+    }
+}
+
+/// Examples in `[example][feature]` whose label shows in the features, so that there is something to learn.
+pub(crate) fn examples(numbers: &mut Numbers, classes: u32, features: &mut [f32], labels: &mut [u32]) {
+    let width = features.len() / labels.len();
+    for (example, label) in features.chunks_exact_mut(width).zip(labels) {
+        *label = (numbers.next() >> 33) as u32 % classes;
+        fill(numbers, 0.5, example);
+        for value in example.iter_mut().skip(*label as usize).step_by(classes as usize) {
+            *value += 0.75;
+        }
+    }
+}
