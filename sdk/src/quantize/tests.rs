@@ -115,7 +115,9 @@ fn uniform_is_uniform_and_independent() {
     let bound = 255.0 + 5.5 * 510f64.sqrt();
     for seed in 0..20u64 {
         let (uniform, next) = (Uniform::new(seed), Uniform::new(seed + 1));
-        let statistics: [fn(u32, u32, u32, u32) -> u32; 5] = [
+        /// Of a coordinate's bits, the next one's, those 64 on, and its own under the next seed.
+        type Cell = fn(u32, u32, u32, u32) -> u32;
+        let statistics: [Cell; 5] = [
             |a, _, _, _| a >> 24,
             |a, _, _, _| (a >> 8) & 255,
             |a, b, _, _| (a >> 28) << 4 | b >> 28,

@@ -164,7 +164,7 @@ fn bound_of_many_small_tensors() {
             .map(|i| match kind {
                 0 => uniform.bits(i) as i32 >> 7,
                 1 => i32::from(uniform.bits(i) >> 27 == 0) * 14,
-                2 => (i % 97 == 0) as i32 * 1_000_000,
+                2 => i32::from(i % 97 == 0) * 1_000_000,
                 _ => (uniform.bits(i) as i32 >> 7) >> (uniform.bits(!i) % 25),
             })
             .map(|q| q.clamp(-MAX_SYMBOL, MAX_SYMBOL))
