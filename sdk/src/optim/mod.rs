@@ -9,10 +9,18 @@ pub use sgd::Sgd;
 ///
 /// It cannot leave the device: the only way on is [`clip`](Self::clip).
 ///
-/// ```compile_fail
-/// # fn f(delta: siskin::optim::Delta<'_>, q: &siskin::checkin::Quantization) {
-/// delta.quantize(q, 0); // an unclipped delta has no such method
-/// # }
+/// ```compile_fail,E0599
+/// use siskin::{checkin::Quantization, optim::Delta};
+/// let _ = |delta: Delta<'_>, q: &Quantization| {
+///     let _ = delta.quantize(q, 0); // an unclipped delta has no such method
+/// };
+/// ```
+/// The same with both steps in between compiles:
+/// ```
+/// use siskin::{checkin::{Privacy, Quantization}, optim::Delta};
+/// let _ = |delta: Delta<'_>, p: &Privacy, q: &Quantization, rng: &mut rand_chacha::ChaCha20Rng| {
+///     let _ = delta.clip(p.clip_norm).noise(p, rng).quantize(q, 0);
+/// };
 /// ```
 #[derive(Debug)]
 pub struct Delta<'a> {

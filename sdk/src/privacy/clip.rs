@@ -4,6 +4,21 @@ use crate::optim::Delta;
 
 /// A delta whose norm is at most `clip_norm`, up to the rounding of single precision (the server checks the exact norm
 /// again on the integers that it decodes).
+///
+/// The only way on is [`noise`](Self::noise), also where the plan leaves the noise to the server:
+/// ```compile_fail,E0599
+/// use siskin::{checkin::Quantization, privacy::ClippedDelta};
+/// let _ = |clipped: ClippedDelta<'_>, q: &Quantization| {
+///     let _ = clipped.quantize(q, 0); // a delta that was not noised has no such method
+/// };
+/// ```
+/// With that step it compiles:
+/// ```
+/// use siskin::{checkin::{Privacy, Quantization}, privacy::ClippedDelta};
+/// let _ = |clipped: ClippedDelta<'_>, p: &Privacy, q: &Quantization, rng: &mut rand_chacha::ChaCha20Rng| {
+///     let _ = clipped.noise(p, rng).quantize(q, 0);
+/// };
+/// ```
 #[derive(Debug)]
 pub struct ClippedDelta<'a> {
     pub(crate) values: &'a mut [f32],

@@ -12,7 +12,11 @@ use super::ClippedDelta;
 use crate::checkin::{NoiseSource, Privacy};
 use rand_core::CryptoRng;
 
-/// A delta that may be quantised and sent.
+/// A delta that may be quantised and sent. Only [`ClippedDelta::noise`] makes one:
+/// ```compile_fail,E0451
+/// let mut values = [9.0];
+/// let _ = siskin::privacy::NoisedDelta { values: &mut values, deviation: 0.0 }; // its fields are private
+/// ```
 #[derive(Debug)]
 pub struct NoisedDelta<'a> {
     pub(crate) values: &'a mut [f32],
