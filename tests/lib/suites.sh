@@ -37,7 +37,7 @@ suite_lint() {
 
 shell_syntax() {
     local file
-    for file in tests/run tests/lib/*.sh .ci/run; do
+    for file in tests/run tests/lib/*.sh tests/c/run.sh .ci/run; do
         bash -n "$file" || return 1
         [[ $file == tests/lib/* || -x $file ]] || { echo "$file is not executable"; return 1; }
     done
@@ -109,27 +109,9 @@ in_scratch() {
 
 # Each tests/c/*.c is a program of its own. It prints `N passed, N failed`, or its exit code alone counts as one test.
 suite_c() {
-    if ! compgen -G "tests/c/*.c" >/dev/null; then
-        absent "no tests/c"
-        return 0
-    fi
+    if [[ ! -x tests/c/run.sh ]]; then absent "no tests/c"; return 0; fi
     need "${CC:-gcc}" gcc || return 0
-    capture cargo build --release -p siskin-ffi || { show_failure "siskin-ffi" 1 0; fail "siskin-ffi" "does not build"; return 0; }
-    local source name program
-    for source in tests/c/*.c; do
-        name=$(basename -- "$source" .c)
-        program=$TARGET_DIR/test-c/$name
-        mkdir -p -- "$TARGET_DIR/test-c"
-        if ! capture "${CC:-gcc}" -std=c11 -Wall -Wextra -Wpedantic -Werror -g -I ffi/include "$source" \
-            "$TARGET_DIR/release/libsiskin_ffi.a" -lpthread -ldl -lm -o "$program"; then
-            show_failure "$name" 1 0
-            fail "$name" "does not compile"
-        elif capture "$program" && ! count_own_tests "$STEP_OUT" >/dev/null; then
-            check "$name" "$program"
-        else
-            program "$name" "$program"
-        fi
-    done
+    program "tests/c" env CARGO_TARGET_DIR="$TARGET_DIR" tests/c/run.sh
 }
 
 # libFuzzer on the stable compiler, without cargo-fuzz: coverage counters come from LLVM's own pass, which stable `-C` options

@@ -1,5 +1,6 @@
 //! Clipping in the L2 norm: `delta * min(1, C / ||delta||)` (McMahan et al. 2018, algorithm 1).
 
+use crate::model::kernel::{Work, wide};
 use crate::optim::Delta;
 
 /// A delta whose norm is at most `clip_norm`, up to the rounding of single precision (the server checks the exact norm
@@ -58,6 +59,22 @@ impl ClippedDelta<'_> {
 
 /// L2 norm in double precision: eight running sums, then a fixed tree.
 pub(crate) fn norm(values: &[f32]) -> f64 {
+    wide(LaneNorm(values))
+}
+
+struct LaneNorm<'a>(&'a [f32]);
+
+impl Work for LaneNorm<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run(self) -> f64 {
+        lane_norm(self.0)
+    }
+}
+
+#[inline(always)]
+fn lane_norm(values: &[f32]) -> f64 {
     let mut lanes = [0f64; 8];
     let chunks = values.chunks_exact(8);
     let rest = chunks.remainder();

@@ -27,6 +27,7 @@ mod uniform;
 pub use symbols::Symbols;
 pub use uniform::Uniform;
 
+use crate::model::kernel::{Work, wide};
 use core::fmt;
 
 /// Largest magnitude of a symbol: `2^24 - 1`, so that `q as f32` is exact.
@@ -110,13 +111,30 @@ pub struct Quantized<'a> {
 
 /// Turns every value into its symbol, in the same memory: a device needs no second buffer.
 ///
-/// Order of coordinates is kept. Cost on x86-64 with 128-bit vectors: about 0.2 ns a value for nearest, 1.4 ns for stochastic.
+/// Order of coordinates is kept. Cost on x86-64 with 128-bit vectors: about 0.2 ns a value for nearest, 1.4 ns for stochastic;
+/// with 256-bit vectors, which are used where the CPU has them, a fraction of that.
 pub fn quantize_in_place(values: &mut [f32], step: Step, rounding: Rounding) -> Quantized<'_> {
-    match rounding {
-        Rounding::Nearest => in_place(values, step, |_, scaled, near| nearest(scaled, near)),
-        Rounding::Stochastic { seed, first } => {
-            let uniform = Uniform::new(seed);
-            in_place(values, step, |i, scaled, near| stochastic(scaled, uniform.at(first.wrapping_add(i)), near))
+    wide(InPlace { values, step, rounding })
+}
+
+struct InPlace<'a> {
+    values: &'a mut [f32],
+    step: Step,
+    rounding: Rounding,
+}
+
+impl<'a> Work for InPlace<'a> {
+    type Output = Quantized<'a>;
+
+    #[inline(always)]
+    fn run(self) -> Quantized<'a> {
+        let Self { values, step, rounding } = self;
+        match rounding {
+            Rounding::Nearest => in_place(values, step, |_, scaled, near| nearest(scaled, near)),
+            Rounding::Stochastic { seed, first } => {
+                let uniform = Uniform::new(seed);
+                in_place(values, step, |i, scaled, near| stochastic(scaled, uniform.at(first.wrapping_add(i)), near))
+            }
         }
     }
 }

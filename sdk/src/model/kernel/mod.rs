@@ -38,6 +38,7 @@ mod registers;
 ))]
 mod scalars;
 mod vector;
+mod wide;
 
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,7 @@ pub use dispatch::{
 };
 pub use geometry::{ConvGeometry, PoolGeometry};
 pub use loss::softmax_cross_entropy;
+pub(crate) use wide::{Work, wide};
 
 /// Which weights of an `[out, in]` tensor live, row by row (CSR). The values are an array of their own.
 ///

@@ -263,7 +263,6 @@ fn state_survives_serialisation() {
     let mut bad = good;
     bad["velocity"] = serde_json::json!([1.0]);
     assert!(serde_json::from_value::<FedAvg>(bad).is_err());
-<<<<<<< HEAD
 }
 
 /// Pruned and revived between two rounds: the moments are cleared by the mask itself, not only by a step under it.
@@ -279,6 +278,4 @@ fn a_mask_clears_at_once() {
     }
     assert_eq!((adam.first_moment(), adam.second_moment()), (&[0.0][..], &[1e-3 * 1e-3][..]));
     assert_eq!(avg.velocity(), [0.0]);
-=======
->>>>>>> 14d695c (Check restored optimizers; keep a sum that owes noise from being copied or printed)
 }
