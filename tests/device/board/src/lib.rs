@@ -3,6 +3,10 @@
 //! The emulator's exit code is the firmware's: 0 only if every case ran and passed.
 #![no_std]
 
+mod stack;
+
+pub use stack::MarkedStack;
+
 use core::cell::UnsafeCell;
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;

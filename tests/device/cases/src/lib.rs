@@ -10,6 +10,7 @@ mod arithmetic;
 mod models;
 mod numbers;
 mod range_coder;
+mod round;
 mod train;
 mod wire;
 
@@ -31,7 +32,7 @@ pub struct Case {
 
 /// Every case, in the order in which it runs.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    [arithmetic::CASES, wire::CASES, range_coder::CASES, train::CASES].into_iter().flatten()
+    [arithmetic::CASES, wire::CASES, range_coder::CASES, train::CASES, round::CASES].into_iter().flatten()
 }
 
 /// What a case is given: memory, and a place for its digests.
@@ -49,6 +50,11 @@ impl Bench<'_> {
     pub fn digest(&mut self, what: &str, digest: Digest) {
         self.digests += 1;
         self.failed_write |= writeln!(self.out, "digest {}/{what} {:016x}", self.case, digest.0).is_err();
+    }
+
+    /// Prints what may differ from target to target, such as a size.
+    pub fn note(&mut self, what: fmt::Arguments<'_>) {
+        self.failed_write |= writeln!(self.out, "note {}: {what}", self.case).is_err();
     }
 }
 
@@ -78,12 +84,24 @@ impl Digest {
     }
 }
 
+/// How deep the stack went. A board knows; the host's stack is not worth a measurement.
+pub trait Stack {
+    /// Marks the free part, so that what is used afterwards shows.
+    fn mark(&self);
+    /// Bytes from the stack's start to the deepest one used since it was marked.
+    fn used(&self) -> usize;
+    /// Bytes that there are.
+    fn size(&self) -> usize;
+}
+
 /// What a target says about itself, in the line that `tests/run` compares with what it expects of that target.
 pub struct Target<'a> {
     /// The board's name, or the host's.
     pub board: &'a str,
     /// Whether the hardware has single-precision floating point, asked of the hardware.
     pub fpu: bool,
+    /// The stack, if its use can be measured.
+    pub stack: Option<&'a dyn Stack>,
 }
 
 /// Runs every case on this target and prints the result; returns `(passed, failed)`.
@@ -96,7 +114,12 @@ pub fn run_all(target: &Target<'_>, arena: &mut [u8], out: &mut dyn Write) -> Re
     for case in all() {
         arena.fill(0);
         let mut bench = Bench { arena: &mut *arena, out: &mut *out, case: case.name, digests: 0, failed_write: false };
-        let outcome = (case.run)(&mut bench);
+        target.stack.inspect(|stack| stack.mark());
+        let mut outcome = (case.run)(&mut bench);
+        let stack = target.stack.map(|stack| (stack.used(), stack.size()));
+        if stack.is_some_and(|(used, size)| used >= size) {
+            outcome = Err("the stack is full");
+        }
         let (digests, failed_write) = (bench.digests, bench.failed_write);
         if failed_write {
             return Err(fmt::Error);
@@ -104,7 +127,11 @@ pub fn run_all(target: &Target<'_>, arena: &mut [u8], out: &mut dyn Write) -> Re
         match outcome {
             Ok(()) => {
                 passed += 1;
-                writeln!(out, "case {} ok, {digests} digests", case.name)?;
+                write!(out, "case {} ok, {digests} digests", case.name)?;
+                match stack {
+                    Some((used, _)) => writeln!(out, ", {used} bytes of stack")?,
+                    None => writeln!(out)?,
+                }
             }
             Err(message) => {
                 failed += 1;

@@ -212,7 +212,7 @@ fn checkpoint(bench: &mut Bench<'_>) -> Outcome {
     let mut numbers = Numbers(7);
     fill(&mut numbers, 1.0, values);
     draw_masks(&graph, &mut numbers, masks)?;
-    let mut write = |masks: &[u8], out: &mut [u8]| {
+    let write = |masks: &[u8], out: &mut [u8]| {
         let mut rest = &*values;
         let parts = with_masks(&graph, masks).map(|(tensor, mask)| {
             let (part, after) = rest.split_at(tensor.size());

@@ -2,12 +2,19 @@
 #![no_std]
 
 use cortex_m_rt::{ExceptionFrame, exception};
-use siskin_device_board::{leave_with, run};
+use siskin_device_board::{MarkedStack, leave_with, run};
 use siskin_device_cases::Target;
 
 /// Runs the cases on `board`.
 pub fn run_on(board: &str) -> ! {
-    run(&Target { board, fpu: has_fpu() }, 0x3000_0000)
+    unsafe extern "C" {
+        static _stack_start: u8;
+        static _stack_end: u8;
+    }
+    let (bottom, top) = ((&raw const _stack_end).addr(), (&raw const _stack_start).addr());
+    // SAFETY: the memory map gives this range to the stack alone, and no interrupt is enabled.
+    let stack = unsafe { MarkedStack::new(bottom, top, || cortex_m::register::msp::read() as usize) };
+    run(&Target { board, fpu: has_fpu(), stack: Some(&stack) }, 0x3000_0000)
 }
 
 /// Media and FP Feature Register 0, bits 4 to 7: single precision (Armv7-M Architecture Reference Manual, B4.7.1).

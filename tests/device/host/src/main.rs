@@ -19,7 +19,7 @@ struct Arena([u8; ARENA_BYTES]);
 
 fn main() -> ExitCode {
     let mut arena = Box::new(Arena([0; ARENA_BYTES]));
-    match run_all(&Target { board: "host", fpu: true }, &mut arena.0, &mut Stdout) {
+    match run_all(&Target { board: "host", fpu: true, stack: None }, &mut arena.0, &mut Stdout) {
         Ok((passed, 0)) if passed > 0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }

@@ -1,12 +1,31 @@
 #![no_std]
 #![no_main]
 
-use siskin_device_board::{leave_with, run};
+use siskin_device_board::{MarkedStack, leave_with, run};
 use siskin_device_cases::Target;
 
 #[riscv_rt::entry]
 fn main() -> ! {
-    run(&Target { board: "riscv-virt", fpu: has_fpu() }, 0xf000_0000)
+    unsafe extern "C" {
+        static _stack_start: u8;
+        static __sheap: u8;
+    }
+    let (data_end, top) = ((&raw const __sheap).addr(), (&raw const _stack_start).addr());
+    let bottom = top - STACK_BYTES;
+    assert!(data_end <= bottom, "the data leave no room for the stack");
+    // SAFETY: between the data and the end of the memory is nothing but the stack, and no interrupt is enabled.
+    let stack = unsafe { MarkedStack::new(bottom, top, stack_pointer) };
+    run(&Target { board: "riscv-virt", fpu: has_fpu(), stack: Some(&stack) }, 0xf000_0000)
+}
+
+/// As much as the other boards have.
+const STACK_BYTES: usize = 32 * 1024;
+
+fn stack_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: copies a register.
+    unsafe { core::arch::asm!("mv {}, sp", out(reg) pointer, options(nomem, nostack)) };
+    pointer
 }
 
 /// Register `misa`, bit 5: extension F (RISC-V Privileged Architecture, "Machine ISA Register").

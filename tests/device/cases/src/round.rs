@@ -1,0 +1,354 @@
+//! A whole round of one device: check-in, download, training, report, upload. The server's side is a script that answers
+//! with the sdk's own messages.
+
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::SeedableRng;
+use siskin::arena::{ArenaError, required_bytes};
+use siskin::checkin::{
+    LayerSpec, NoiseSource, Path, Plan, Policy, Rounding, Weighting, checkpoint_len, write_checkpoint,
+};
+use siskin::data::SliceStore;
+use siskin::model::{Graph, Parameters};
+use siskin::range_coder::{EntropyCoder, RowColumn};
+use siskin::report::Report;
+use siskin::session::{Abandoned, Config, MIN_FRAME, Outcome as Ended, Poll, SaveError, Session};
+use siskin::wire::{Frame, Request, Response, UploadStatus, WireError};
+
+use crate::models::{Pieces, dense, draw_masks, examples, fill, mask_bytes, patterns, plan, with_masks};
+use crate::numbers::Numbers;
+use crate::{Bench, Case, Digest, Outcome};
+
+pub(crate) const CASES: &[Case] = &[
+    Case { name: "round_noise_on_device", run: noise_on_device },
+    Case { name: "round_noise_on_server", run: noise_on_server },
+    Case { name: "round_too_little_memory", run: too_little_memory },
+    Case { name: "round_damaged_report", run: damaged_report },
+];
+
+const EXAMPLES: usize = 29;
+const TASK: u64 = 0xfeed_0123_4567_89ab;
+
+fn sparse_plan() -> Result<Plan, &'static str> {
+    let layers = [dense(12, 60, Path::Sparse), LayerSpec::Relu, dense(4, 24, Path::Sparse)];
+    let mut plan = plan([1, 1, 16], &layers)?;
+    plan.training.epochs = 2;
+    plan.training.momentum = 0.875;
+    plan.training.proximal = 0.01;
+    Ok(plan)
+}
+
+fn noise_on_device(bench: &mut Bench<'_>) -> Outcome {
+    let mut plan = sparse_plan()?;
+    plan.privacy.noise_multiplier = 0.5;
+    plan.privacy.source = NoiseSource::Device { shares: 20 };
+    whole_round(bench, &plan)
+}
+
+fn noise_on_server(bench: &mut Bench<'_>) -> Outcome {
+    let mut plan = sparse_plan()?;
+    plan.privacy.noise_multiplier = 0.5;
+    plan.quantization.rounding = Rounding::Nearest;
+    plan.upload.weighting = Weighting::Examples { cap: 20 };
+    whole_round(bench, &plan)
+}
+
+/// Everything around the session: what the server has, and the device's examples.
+struct Setting<'a> {
+    plan: &'a Plan,
+    encoded: &'a [u8],
+    checkpoint: &'a [u8],
+    features: &'a [f32],
+    labels: &'a [u32],
+    /// Memory for one frame to the device.
+    frame: &'a mut [u8],
+    /// The session's memory, exactly what the plan needs.
+    memory: &'a mut [u8],
+    /// Memory for a saved session.
+    saved: &'a mut [u8],
+    /// The patterns of the sparse weights, to decode reports with.
+    row_ptrs: &'a [u32],
+    columns: &'a [u16],
+}
+
+impl<'a> Setting<'a> {
+    fn new(plan: &'a Plan, graph: &'a Graph, pieces: &mut Pieces<'a>) -> Result<Self, &'static str> {
+        let mut numbers = Numbers(8);
+        let masks = pieces.take::<u8>(mask_bytes(graph))?;
+        draw_masks(graph, &mut numbers, masks)?;
+        let row_ptrs = pieces.take::<u32>(graph.tensors.iter().map(|t| t.rows as usize + 1).sum())?;
+        let columns = pieces.take::<u16>(graph.live)?;
+        let (rows_used, columns_used) = patterns(graph, masks, row_ptrs, columns);
+        let values = pieces.take::<f32>(graph.size)?;
+        fill(&mut numbers, 0.4, values);
+        let checkpoint = pieces.take::<u8>(checkpoint_len(graph))?;
+        let mut rest = &*values;
+        let parts = with_masks(graph, masks).map(|(tensor, mask)| {
+            let (part, after) = rest.split_at(tensor.size());
+            rest = after;
+            (part, mask)
+        });
+        write_checkpoint(graph, plan.round, parts, checkpoint).map_err(|_| "writing the checkpoint")?;
+        let encoded = pieces.take::<u8>(512)?;
+        let length = plan.encode(encoded).map_err(|_| "encoding the plan")?;
+        let features = pieces.take::<f32>(EXAMPLES * graph.input.features())?;
+        let labels = pieces.take::<u32>(EXAMPLES)?;
+        examples(&mut numbers, graph.classes, features, labels);
+        let required = required_bytes(plan, MIN_FRAME).map_err(|_| "the layers do not fit together")?;
+        Ok(Self {
+            plan,
+            encoded: &encoded[..length],
+            checkpoint,
+            features,
+            labels,
+            frame: pieces.take(MIN_FRAME)?,
+            memory: pieces.take(required)?,
+            saved: pieces.take(8 * 1024)?,
+            row_ptrs: &row_ptrs[..rows_used],
+            columns: &columns[..columns_used],
+        })
+    }
+
+    /// Runs a session to its end. The server's bytes come in pieces of `piece`; after every `restart` polls (0: never)
+    /// the session is saved, its memory overwritten, and a new one restored. `report` receives the upload.
+    fn run(&mut self, lent: usize, piece: usize, restart: u32, report: &mut [u8]) -> Result<Ran, &'static str> {
+        let mut config = Config::new(&self.plan.population, Policy::permissive());
+        config.max_frame = MIN_FRAME;
+        let mut store = SliceStore::new(self.features, self.labels);
+        let mut rng = ChaCha20Rng::from_seed([3; 32]);
+        let memory = &mut self.memory[..lent];
+        let mut session = Session::new(memory, config.clone(), &mut rng).map_err(|_| "no memory for a session")?;
+        let mut server = Server { uploaded: 0, uploads: 0, abandoned: None };
+        let mut ran = Ran {
+            ended: None,
+            length: 0,
+            restarts: 0,
+            saves: Digest::EMPTY,
+            metrics: Digest::EMPTY,
+            clipped: false,
+            abandoned: None,
+        };
+        for poll in 1..1000 {
+            match session.poll(u64::from(poll), &mut store) {
+                Poll::Finished(outcome) => {
+                    (ran.ended, ran.length, ran.abandoned) = (Some(outcome), server.uploaded, server.abandoned);
+                    let metrics = session.metrics();
+                    ran.metrics =
+                        Digest::f32s(&[metrics.loss, metrics.norm]).and_bytes(&metrics.examples.to_le_bytes());
+                    ran.clipped = metrics.clipped;
+                    return Ok(ran);
+                }
+                Poll::Working { .. } => {}
+                Poll::Send => {
+                    let answer =
+                        server.answer(session.outgoing(), (self.encoded, self.checkpoint), report, self.frame)?;
+                    session.sent();
+                    for bytes in self.frame[..answer].chunks(piece) {
+                        session.receive(bytes);
+                    }
+                }
+                Poll::Receive { .. } => return Err("an answer was not understood"),
+            }
+            if restart > 0 && poll % restart == 0 {
+                let length = match session.save(self.saved) {
+                    Ok(length) => length,
+                    Err(SaveError::Finished) => continue,
+                    Err(_) => return Err("saving"),
+                };
+                ran.saves = ran.saves.and_bytes(&self.saved[..length]);
+                ran.restarts += 1;
+                drop(session);
+                self.memory.fill(0xa5);
+                session = Session::restore(&mut self.memory[..lent], config.clone(), &self.saved[..length])
+                    .map_err(|_| "restoring")?;
+            }
+        }
+        Err("the session does not end")
+    }
+}
+
+/// What came of a session.
+struct Ran {
+    ended: Option<Ended>,
+    /// Bytes of the report.
+    length: usize,
+    restarts: u32,
+    /// All the saved bytes.
+    saves: Digest,
+    /// Loss, norm before the clip, examples.
+    metrics: Digest,
+    clipped: bool,
+    /// The cause that the server was told.
+    abandoned: Option<u8>,
+}
+
+/// The other side: what it has heard.
+struct Server {
+    uploaded: usize,
+    uploads: u32,
+    abandoned: Option<u8>,
+}
+
+impl Server {
+    /// Writes the answer to one request into `frame`; returns its length, 0 if none is due.
+    fn answer(
+        &mut self,
+        request: &[u8],
+        (plan, checkpoint): (&[u8], &[u8]),
+        report: &mut [u8],
+        frame: &mut [u8],
+    ) -> Result<usize, &'static str> {
+        let Frame::Whole { body, version, length } = Frame::parse(request, MIN_FRAME) else {
+            return Err("a request is not a frame");
+        };
+        if length != request.len() {
+            return Err("a request is more than a frame");
+        }
+        let (request, payload) = Request::decode(body, version).map_err(|_| "a request does not decode")?;
+        let encoded = match request {
+            Request::CheckIn { .. } => {
+                let checkpoint = checkpoint.len() as u32;
+                Response::Task { task: TASK, checkpoint, deadline_ms: 60_000 }.encode(plan, frame)
+            }
+            Request::Fetch { task: TASK, offset, .. } => {
+                let rest = checkpoint.get(offset as usize..).ok_or("a fetch past the end")?;
+                // Pieces that end in the middle of masks and values.
+                Response::Piece { round: 7, offset }.encode(&rest[..rest.len().min(203)], frame)
+            }
+            Request::Upload { task: TASK, total, offset } => {
+                let (total, offset) = (total as usize, offset as usize);
+                if offset != self.uploaded {
+                    return Err("an upload from another place than asked for");
+                }
+                report.get_mut(offset..offset + payload.len()).ok_or("too long a report")?.copy_from_slice(payload);
+                self.uploads += 1;
+                // Half of the first piece is lost.
+                self.uploaded = if self.uploads == 1 { total / 2 } else { offset + payload.len() };
+                let status = if self.uploaded == total { UploadStatus::Accepted } else { UploadStatus::Partial };
+                Response::Received { task: TASK, upto: self.uploaded as u32, status }.encode(&[], frame)
+            }
+            Request::Abandon { task: TASK, cause } => {
+                self.abandoned = Some(cause);
+                return Ok(0);
+            }
+            _ => return Err("a request for another task"),
+        };
+        encoded.map_err(|_| "an answer does not fit its frame")
+    }
+}
+
+/// Undisturbed, then saved and restored at every chance: the same report, and it decodes.
+fn whole_round(bench: &mut Bench<'_>, plan: &Plan) -> Outcome {
+    let graph = Graph::new(&plan.model).map_err(|_| "the layers do not fit together")?;
+    let mut pieces = Pieces(&mut *bench.arena);
+    let mut setting = Setting::new(plan, &graph, &mut pieces)?;
+    let (report, again) = (pieces.take::<u8>(1024)?, pieces.take::<u8>(1024)?);
+    let scratch = pieces.take::<u8>(RowColumn::required_scratch(16))?;
+    let required = setting.memory.len();
+
+    let ran = setting.run(required, MIN_FRAME, 0, report)?;
+    let report = &report[..ran.length];
+    if ran.ended != Some(Ended::Accepted) || !ran.clipped {
+        return Err("the report was not accepted, or nothing was clipped");
+    }
+    let restarted = setting.run(required, 37, 1, again)?;
+    if restarted.ended != Some(Ended::Accepted) || restarted.restarts < 12 {
+        return Err("the restarted session's report was not accepted, or it hardly was restarted");
+    }
+    if report != &again[..restarted.length] || restarted.metrics != ran.metrics {
+        return Err("a restarted session's report is another one");
+    }
+
+    let parsed = Report::parse(report).map_err(|_| "the report does not parse")?;
+    let parameters = Parameters { row_ptrs: setting.row_ptrs, columns: setting.columns, values: &[] };
+    let (mut symbols, mut nonzero) = (Digest::EMPTY, 0);
+    parsed
+        .symbols(&graph, &parameters, scratch, |index, symbol| {
+            symbols = symbols.and_bytes(&(index as u32).to_le_bytes()).and_bytes(&symbol.to_le_bytes());
+            nonzero += 1;
+        })
+        .map_err(|_| "the report's symbols do not decode")?;
+    let weight = if plan.upload.weighting == Weighting::Uniform { 1 } else { 20 };
+    if nonzero < graph.live / 4 || parsed.header.live as usize != graph.live || parsed.header.weight != weight {
+        return Err("the report is not about this delta");
+    }
+    let (of_report, length) = (Digest::bytes(report), report.len());
+    let (encoded, checkpoint) = (setting.encoded.len(), setting.checkpoint.len());
+    bench.digest("report", of_report);
+    bench.digest("symbols", symbols);
+    bench.digest("metrics", ran.metrics);
+    bench.digest("saves", restarted.saves);
+    bench.note(format_args!(
+        "arena {required} bytes, plan {encoded}, checkpoint {checkpoint}, report {length}, {} restarts; \
+         Session {} bytes, of which Graph {}, Plan {}",
+        restarted.restarts,
+        size_of::<Session<'_>>(),
+        size_of::<Graph>(),
+        size_of::<Plan>()
+    ));
+    Ok(())
+}
+
+/// One byte less than the plan needs: refused before anything is fetched, and the server is told why.
+fn too_little_memory(bench: &mut Bench<'_>) -> Outcome {
+    let plan = sparse_plan()?;
+    let graph = Graph::new(&plan.model).map_err(|_| "the layers do not fit together")?;
+    let mut pieces = Pieces(&mut *bench.arena);
+    let mut setting = Setting::new(&plan, &graph, &mut pieces)?;
+    let required = setting.memory.len();
+    let ran = setting.run(required - 1, MIN_FRAME, 0, &mut [])?;
+    match ran.ended {
+        Some(Ended::Abandoned { cause: Abandoned::Memory(ArenaError::TooSmall { required: asked, lent }), .. })
+            if (asked, lent) == (required, required - 1) && ran.abandoned == Some(4) => {}
+        _ => return Err("a byte too little was not refused with both numbers"),
+    }
+    bench.digest("required", Digest::bytes(&(required as u32).to_le_bytes()));
+    Ok(())
+}
+
+/// A report with any bit of its payload changed, or cut off, is refused; elsewhere a change never goes further than a
+/// message.
+fn damaged_report(bench: &mut Bench<'_>) -> Outcome {
+    let plan = sparse_plan()?;
+    let graph = Graph::new(&plan.model).map_err(|_| "the layers do not fit together")?;
+    let mut pieces = Pieces(&mut *bench.arena);
+    let mut setting = Setting::new(&plan, &graph, &mut pieces)?;
+    let report = pieces.take::<u8>(1024)?;
+    let scratch = pieces.take::<u8>(RowColumn::required_scratch(16))?;
+    let ran = setting.run(setting.memory.len(), MIN_FRAME, 0, report)?;
+    let report = &mut report[..ran.length];
+    if (0..report.len()).any(|n| Report::parse(&report[..n]).is_ok()) {
+        return Err("part of a report was taken for a report");
+    }
+    let header = report.len() - Report::parse(report).map_err(|_| "the report does not parse")?.payload.len();
+    let mut outcomes = Digest::EMPTY;
+    for at in 0..report.len() {
+        for bit in 0..8 {
+            report[at] ^= 1 << bit;
+            let number = match Report::parse(report) {
+                Ok(_) if at >= header => return Err("a changed payload was accepted"),
+                Ok(parsed) => parsed.header.weight.wrapping_add(parsed.header.live),
+                Err(WireError::Checksum) => u32::MAX,
+                Err(WireError::TooLong { limit, got }) => limit ^ got,
+                Err(_) => u32::MAX - 1,
+            };
+            outcomes = outcomes.and_bytes(&number.to_le_bytes());
+            report[at] ^= 1 << bit;
+        }
+    }
+    // The checksum is no secret: coded bytes that were chosen go through it and must decode to something or be refused.
+    let parameters = Parameters { row_ptrs: setting.row_ptrs, columns: setting.columns, values: &[] };
+    let parsed = Report::parse(report).map_err(|_| "the report does not parse")?;
+    let forged = pieces.take::<u8>(parsed.payload.len())?;
+    forged.copy_from_slice(parsed.payload);
+    for at in 0..forged.len() {
+        forged[at] ^= 0x10;
+        let mut symbols = Digest::EMPTY;
+        let decoded = Report { payload: forged, ..parsed }.symbols(&graph, &parameters, scratch, |index, symbol| {
+            symbols = symbols.and_bytes(&(index as u32).to_le_bytes()).and_bytes(&symbol.to_le_bytes());
+        });
+        outcomes = outcomes.and_bytes(&symbols.0.to_le_bytes()).and_bytes(&[u8::from(decoded.is_ok())]);
+        forged[at] ^= 0x10;
+    }
+    bench.digest("outcomes", outcomes);
+    Ok(())
+}
