@@ -44,11 +44,6 @@ impl<'r> Line<'r> {
         Self { round, pending: Vec::new(), piece, now: 1, sent: 0, requests: 0, out: Vec::new() }
     }
 
-    /// What is on the line is lost.
-    pub(crate) fn cut(&mut self) {
-        self.pending.clear();
-    }
-
     /// One poll, and what it asks for.
     pub(crate) fn step(&mut self, session: &mut Session<'_>, store: &mut dyn ExampleStore) -> Option<Outcome> {
         match session.poll(self.now, store) {
@@ -80,7 +75,6 @@ pub(crate) struct Played {
     pub(crate) outcome: Outcome,
     /// The whole report, if one was made.
     pub(crate) report: Option<Vec<u8>>,
-    pub(crate) polls: usize,
     pub(crate) session: Ended,
 }
 
@@ -88,7 +82,7 @@ pub(crate) struct Played {
 pub(crate) struct Ended {
     pub(crate) metrics: siskin::session::Metrics,
     pub(crate) egress: Option<siskin::report::EgressRecord>,
-    /// Bytes in both directions, frames and all.
+    /// Bytes to the server, frames and all.
     pub(crate) sent: usize,
     pub(crate) requests: usize,
 }
@@ -113,7 +107,7 @@ pub(crate) fn play_in(
     let mut session = Session::new(memory, config.clone(), &mut crate::problem::rng(seed)).unwrap();
     let mut line = Line::new(round, piece);
     let mut report = None;
-    for polls in 1..MANY_POLLS {
+    for _ in 0..MANY_POLLS {
         let ended = line.step(&mut session, store);
         if report.is_none() {
             report = session.report().map(<[u8]>::to_vec);
@@ -121,7 +115,7 @@ pub(crate) fn play_in(
         if let Some(outcome) = ended {
             let (metrics, egress) = (*session.metrics(), session.egress().copied());
             let session = Ended { metrics, egress, sent: line.sent, requests: line.requests };
-            return Played { outcome, report, polls, session };
+            return Played { outcome, report, session };
         }
     }
     panic!("the session hangs");

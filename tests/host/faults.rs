@@ -49,7 +49,7 @@ impl<'r> Desk<'r> {
                 return true;
             }
             let (body, _) = self.assembler.frame(&self.buffer).unwrap();
-            let frame = self.buffer[..body.len() + siskin::wire::FRAME_OVERHEAD].to_vec();
+            let frame = self.buffer[..body.len() + FRAME_OVERHEAD].to_vec();
             self.assembler.clear();
             if let Answer::Send(answer, _) = self.round.handle(now, &frame, &mut self.out) {
                 link.write_all(answer).unwrap();
@@ -296,7 +296,7 @@ fn a_server_that_forgets_for_ever_is_given_up() {
     // Nothing but forgetting, one step forward and two back.
     let lie = |n: usize, r| match r {
         Response::Received { task, .. } => {
-            let upto = if n % 2 == 0 { 100 } else { 50 };
+            let upto = if n.is_multiple_of(2) { 100 } else { 50 };
             Response::Received { task, upto, status: siskin::wire::UploadStatus::Partial }
         }
         other => other,

@@ -67,7 +67,7 @@ impl Net {
                     }
                     (Op::Flatten, _) => y.copy_from_slice(x),
                     (Op::MaxPool { window, stride }, _) => {
-                        portable::max_pool_forward(&pool(node, window, stride), x, &mut y, batch)
+                        portable::max_pool_forward(&pool(node, window, stride), x, &mut y, batch);
                     }
                     (Op::Dense, Some(i)) => {
                         let (w, b) = self.weights(&local, i);
@@ -75,7 +75,7 @@ impl Net {
                         match self.graph.tensors[i].path {
                             Path::Dense => portable::dense_forward(w, b, x, &mut y, inputs, outputs, batch),
                             Path::Sparse => {
-                                portable::csr_forward(self.pattern(i), w, b, x, &mut y, inputs, outputs, batch)
+                                portable::csr_forward(self.pattern(i), w, b, x, &mut y, inputs, outputs, batch);
                             }
                         }
                     }
@@ -118,7 +118,7 @@ impl Net {
                         match (op, sparse) {
                             (Op::Conv(g), false) => portable::conv_weight_grad(&g, &dy, x, batch, &mut sink),
                             (Op::Conv(g), true) => {
-                                portable::csr_conv_weight_grad(pattern, &g, &dy, x, batch, &mut sink)
+                                portable::csr_conv_weight_grad(pattern, &g, &dy, x, batch, &mut sink);
                             }
                             (_, false) => portable::dense_weight_grad(&dy, x, inputs, outputs, batch, &mut sink),
                             (_, true) => portable::csr_weight_grad(pattern, &dy, x, inputs, outputs, batch, &mut sink),

@@ -38,6 +38,9 @@ fn a_round_gives_the_mean(settings: Settings, max_frame: usize, piece: usize) {
         assert_eq!(played.outcome, Outcome::Accepted, "device {d}");
         let report = played.report.unwrap();
         assert!(report.len() <= settings.upload.max_bytes as usize);
+        assert!(
+            played.session.sent > report.len() && played.session.sent < report.len() + 120 * played.session.requests
+        );
         let egress = played.session.egress.expect("a report left the device");
         assert_eq!((egress.bytes as usize, egress.round, egress.plan), (report.len(), 0, round.offer.fingerprint));
         let weight = match settings.upload.weighting {
