@@ -1,12 +1,15 @@
 //! A device and a server that talk, in one process: the public API of both, and nothing else.
 
+mod ask;
 mod bits;
 mod device;
 mod faults;
 mod golden;
+mod hostile;
 mod kill;
 mod memory;
 mod order;
+mod outcomes;
 mod portable;
 mod problem;
 mod reference;

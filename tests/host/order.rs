@@ -1,25 +1,14 @@
 //! Reports that arrive in any order, in pieces that mix, from devices that work in slices: the same model to the bit.
 
+use crate::ask::{ask, check_in};
 use crate::device::{Lent, Line, play};
 use crate::problem::{Profile, config, profiles, rng};
 use proptest::prelude::*;
 use siskin::session::{Outcome, Session};
-use siskin::wire::{
-    Capabilities, FRAME_OVERHEAD, Frame, MAX_MESSAGE, PROTOCOL_VERSION, Request, Response, UploadStatus,
-};
-use siskin_server::round::{Answer, Round};
+use siskin::wire::{Request, Response, UploadStatus};
 
 const FRAME: usize = 1024;
 const DEVICES: u64 = 5;
-
-fn ask(round: &Round, request: &Request<'_>, payload: &[u8]) -> Response {
-    let mut frame = vec![0; payload.len() + FRAME_OVERHEAD + MAX_MESSAGE];
-    let n = request.encode(payload, &mut frame).unwrap();
-    let mut out = Vec::new();
-    let Answer::Send(bytes, _) = round.handle(1, &frame[..n], &mut out) else { panic!("no answer") };
-    let Frame::Whole { body, version, .. } = Frame::parse(bytes, usize::MAX) else { panic!("no frame") };
-    Response::decode(body, version).unwrap().0
-}
 
 fn bits(params: &[f32]) -> Vec<u32> {
     params.iter().map(|v| v.to_bits()).collect()
@@ -61,20 +50,15 @@ proptest! {
         let (reports, want) = in_order(profile);
         let mut server = profile.server(FRAME);
         let round = server.open().unwrap();
-        let tasks: Vec<u64> = (0..DEVICES).map(|session| {
-            let (protocol, capabilities) = (PROTOCOL_VERSION, Capabilities::ALL);
-            let population = profile.settings.population.as_str();
-            let check_in = Request::CheckIn { protocol, capabilities, population, session, max_frame: 1024 };
-            match ask(&round, &check_in, &[]) { Response::Task { task, .. } => task, other => panic!("{other:?}") }
-        }).collect();
+        let tasks: Vec<u64> = (0..DEVICES).map(|session| check_in(&round, session)).collect();
         let mut known = [0usize; DEVICES as usize];
         let upload = |d: usize, offset: usize, n: usize, known: &mut [usize]| {
             let report = &reports[d];
             let offset = offset.min(report.len());
             let piece = &report[offset..report.len().min(offset + n)];
             let request = Request::Upload { task: tasks[d], total: report.len() as u32, offset: offset as u32 };
-            match ask(&round, &request, piece) {
-                Response::Received { upto, status, .. } => {
+            match ask(&round, 1, &request, piece) {
+                Some(Response::Received { upto, status, .. }) => {
                     known[d] = upto as usize;
                     assert!(matches!(status, UploadStatus::Partial | UploadStatus::Accepted | UploadStatus::Duplicate));
                     assert_eq!(status == UploadStatus::Partial, known[d] < report.len());
