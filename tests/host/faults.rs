@@ -50,7 +50,7 @@ impl<'r> Desk<'r> {
             }
             let (body, _) = self.assembler.frame(&self.buffer).unwrap();
             let frame = self.buffer[..body.len() + FRAME_OVERHEAD].to_vec();
-            self.assembler.clear();
+            self.assembler.advance(&mut self.buffer);
             if let Answer::Send(answer, _) = self.round.handle(now, &frame, &mut self.out) {
                 link.write_all(answer).unwrap();
             }

@@ -81,7 +81,7 @@ impl Session<'_> {
     /// session ended on the way. Damaged and stale frames are skipped.
     pub fn receive(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
-        while at < bytes.len() && !matches!(self.stage, Stage::Done(_) | Stage::Abandon(_)) {
+        while !matches!(self.stage, Stage::Done(_) | Stage::Abandon(_)) {
             // A whole frame is read where it is; only what arrives in pieces is copied.
             if self.assembler.is_empty()
                 && let Frame::Whole { body, version, length } = Frame::parse(&bytes[at..], self.config.max_frame)
@@ -93,10 +93,11 @@ impl Session<'_> {
             let frame_in = self.frame_in();
             let (taken, whole) = self.assembler.push(self.arena.bytes_mut(frame_in), &bytes[at..]);
             at += taken;
-            if whole {
-                self.handle_assembled();
-                self.assembler.clear();
+            if !whole {
+                break;
             }
+            self.handle_assembled();
+            self.assembler.advance(self.arena.bytes_mut(frame_in));
         }
         at
     }

@@ -124,7 +124,8 @@ impl FrameAssembler {
     }
 
     /// Takes from `input` until a frame is whole or the input is used up. Returns the bytes taken and whether
-    /// [`frame`](Self::frame) now has a whole frame (which [`clear`](Self::clear) must drop before the next call).
+    /// [`frame`](Self::frame) now has a whole frame (which [`advance`](Self::advance) must drop before the next call). Behind it
+    /// there may be another one already: call again, with what is left of the input, until there is none.
     pub fn push(&mut self, buffer: &mut [u8], input: &[u8]) -> (usize, bool) {
         let mut taken = 0;
         loop {
@@ -166,7 +167,19 @@ impl FrameAssembler {
         self.filled == 0
     }
 
-    /// Drops what is held.
+    /// Drops the whole frame and keeps what was collected behind it: after a damaged frame that claimed to be longer than it
+    /// was, that can be more frames.
+    pub fn advance(&mut self, buffer: &mut [u8]) {
+        match Frame::parse(&buffer[..self.filled], buffer.len()) {
+            Frame::Whole { length, .. } => {
+                buffer.copy_within(length..self.filled, 0);
+                self.filled -= length;
+            }
+            _ => self.filled = 0,
+        }
+    }
+
+    /// Drops all that is held.
     pub fn clear(&mut self) {
         self.filled = 0;
     }
@@ -197,7 +210,7 @@ mod tests {
                     break;
                 }
                 found.push(assembler.frame(buffer).unwrap().0.to_vec());
-                assembler.clear();
+                assembler.advance(buffer);
             }
             assert_eq!(at, chunk.len(), "every byte is taken");
         }
@@ -210,6 +223,20 @@ mod tests {
         assert_eq!(&frame[..8], b"SK\x01\x00\x03\x00\x00\x00");
         let seed = u32::from_le_bytes(*b"SK\x01\x00") ^ 3u32.rotate_left(16);
         assert_eq!(frame[8..12], twox_hash::XxHash32::oneshot(seed, b"abc").to_le_bytes());
+    }
+
+    #[test]
+    fn frames_that_a_damaged_one_swallowed_all_come_out() {
+        let mut stream = framed(b"damaged");
+        stream[4] = 70; // it claims to be 82 bytes long, which is all that follows
+        for body in [&b"first"[..], b"second", b"third", b"fourth of them"] {
+            stream.extend(framed(body));
+        }
+        assert!(stream.len() > 82);
+        for piece in [1, 7, 40, 200] {
+            let found = collect(&stream, piece, &mut [0; 100]);
+            assert_eq!(found, [&b"first"[..], b"second", b"third", b"fourth of them"], "pieces of {piece}");
+        }
     }
 
     proptest! {
