@@ -14,4 +14,6 @@ mod portable;
 mod problem;
 mod reference;
 mod round;
+mod seeds;
+mod statistics;
 mod untrusted;

@@ -1,0 +1,70 @@
+//! A checkpoint of any bytes, downloaded by a session in pieces: it trains, or names what is wrong.
+#![no_main]
+
+#[path = "../../host/device.rs"]
+#[allow(dead_code)]
+mod device;
+#[path = "../../host/problem.rs"]
+#[allow(dead_code)]
+mod problem;
+
+use device::Lent;
+use libfuzzer_sys::fuzz_target;
+use problem::{Profile, config, profiles, rng};
+use siskin::checkin::Plan;
+use siskin::session::{Abandoned, Outcome, Poll, Session};
+use siskin::wire::{Frame, Request, Response, UploadStatus};
+use std::sync::OnceLock;
+
+fuzz_target!(|bytes: &[u8]| {
+    static PROFILE: OnceLock<(Profile, Plan, Vec<u8>, usize)> = OnceLock::new();
+    let (profile, plan, encoded, length) = PROFILE.get_or_init(|| {
+        // Half of the weights live, in masked dense tensors; the sparse profile reads the same patterns.
+        let profile = profiles().remove(3);
+        let offer = profile.round(1024).offer;
+        (profile, offer.plan, offer.plan_bytes, offer.checkpoint.len())
+    });
+    let mut checkpoint = bytes.to_vec();
+    checkpoint.resize(*length, 0);
+    let examples = profile.examples(1);
+    let mut lent = Lent::for_plan(plan, 1024);
+    let mut session = Session::new(lent.bytes(), config(1024), &mut rng(1)).unwrap();
+    let mut out = vec![0; 4096];
+    for now in 0..1000 {
+        match session.poll(now, &mut examples.store()) {
+            Poll::Finished(outcome) => {
+                assert!(matches!(
+                    outcome,
+                    Outcome::Accepted | Outcome::Abandoned { cause: Abandoned::Checkpoint(_), .. }
+                ));
+                return;
+            }
+            Poll::Working { .. } | Poll::Receive { .. } => {}
+            Poll::Send => {
+                let request = session.outgoing().to_vec();
+                session.sent();
+                let Frame::Whole { body, version, .. } = Frame::parse(&request, 1024) else { panic!("no frame") };
+                let n = match Request::decode(body, version).unwrap().0 {
+                    Request::CheckIn { .. } => {
+                        let task = Response::Task { task: 7, checkpoint: *length as u32, deadline_ms: 1 };
+                        task.encode(encoded, &mut out).unwrap()
+                    }
+                    Request::Fetch { offset, .. } => {
+                        let rest = &checkpoint[offset as usize..];
+                        // Pieces of changing lengths, which split masks and values anywhere.
+                        let piece = &rest[..rest.len().min(1 + (offset as usize * 31 + bytes.len()) % 300)];
+                        Response::Piece { round: 0, offset }.encode(piece, &mut out).unwrap()
+                    }
+                    Request::Upload { task, total, .. } => {
+                        Response::Received { task, upto: total, status: UploadStatus::Accepted }
+                            .encode(&[], &mut out)
+                            .unwrap()
+                    }
+                    Request::Abandon { .. } => 0,
+                };
+                session.receive(&out[..n]);
+            }
+        }
+    }
+    panic!("the session hangs");
+});

@@ -1,0 +1,65 @@
+//! A report of any bytes, and any payload under a header that belongs: refused, or summed within the clip norm.
+#![no_main]
+
+#[path = "../../host/device.rs"]
+#[allow(dead_code)]
+mod device;
+#[path = "../../host/problem.rs"]
+#[allow(dead_code)]
+mod problem;
+
+use libfuzzer_sys::fuzz_target;
+use problem::{Profile, profiles, rng};
+use siskin::report::{Header, Report};
+use siskin::wire::{Capabilities, Frame, PROTOCOL_VERSION, Request, Response, checksum};
+use siskin_server::round::{Answer, Round};
+use std::sync::OnceLock;
+
+fn ask(round: &Round, request: &Request<'_>, payload: &[u8]) -> Response {
+    let mut frame = vec![0; payload.len() + 256];
+    let n = request.encode(payload, &mut frame).unwrap();
+    let mut out = Vec::new();
+    let Answer::Send(bytes, _) = round.handle(1, &frame[..n], &mut out) else { panic!("no answer") };
+    let Frame::Whole { body, version, .. } = Frame::parse(bytes, usize::MAX) else { panic!("no frame") };
+    Response::decode(body, version).unwrap().0
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    static PROFILES: OnceLock<[Profile; 2]> = OnceLock::new();
+    let [dense, sparse] = PROFILES.get_or_init(|| {
+        let mut profiles = profiles();
+        for profile in &mut profiles {
+            profile.settings.min_fraction = 0.0;
+        }
+        [profiles.swap_remove(0), profiles.swap_remove(2)]
+    });
+    let _ = Report::parse(bytes);
+    let Some((first, payload)) = bytes.split_first() else { return };
+    let profile = if first & 1 == 0 { dense } else { sparse };
+    let mut server = profile.server(1024);
+    let before = server.model().params().to_vec();
+    let round = server.open().unwrap();
+    let plan = &round.offer.plan;
+    let header = Header {
+        plan: round.offer.fingerprint,
+        round: 0,
+        weight: 1,
+        live: round.offer.graph.live as u32,
+        step: plan.quantization.step,
+        source: plan.privacy.source,
+        payload: payload.len() as u32,
+        checksum: checksum(payload),
+    };
+    let mut report = b"SKRP\x01".to_vec();
+    report.extend(postcard::to_slice(&header, &mut [0; 128]).unwrap().iter());
+    report.extend_from_slice(payload);
+    let (protocol, capabilities) = (PROTOCOL_VERSION, Capabilities::ALL);
+    let population = plan.population.as_str();
+    let check_in = Request::CheckIn { protocol, capabilities, population, session: 1, max_frame: 4096 };
+    let Response::Task { task, .. } = ask(&round, &check_in, &[]) else { panic!("no task") };
+    ask(&round, &Request::Upload { task, total: report.len() as u32, offset: 0 }, &report);
+    let closed = server.close(round, &mut rng(0)).unwrap();
+    assert_eq!(closed.counts.accepted + closed.counts.refused, 1);
+    let moved: f64 = server.model().params().iter().zip(&before).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+    assert!(moved.sqrt() <= f64::from(profile.settings.privacy.clip_norm) * (1.0 + 1e-4), "{moved}");
+});
