@@ -61,8 +61,8 @@ section!(
 section!(
     /// Who takes part and when.
     Fleet {
-        rounds: u32 = 100,
-        cohort: u32 = 200,
+        rounds: u32 = 60,
+        cohort: u32 = 500,
         over_selection: f64 = 1.3,
         min_fraction: f64 = 0.5,
         deadline: f64 = 300.0,
@@ -76,7 +76,7 @@ section!(
     Training {
         epochs: u16 = 2,
         batch: u16 = 8,
-        learning_rate: f32 = 0.1,
+        learning_rate: f32 = 0.3,
         momentum: f32 = 0.0,
         proximal: f32 = 0.0,
         max_examples: u32 = 1000,
@@ -90,18 +90,18 @@ section!(
     /// Bound and noise.
     PrivacySection {
         clip_norm: f32 = 1.0,
-        noise_multiplier: f32 = 1.0,
+        noise_multiplier: f32 = 2.0,
         noise_on: NoiseOn = NoiseOn::Server,
         dp_delta: f64 = 1e-5,
     }
 );
 section!(
     /// The grid.
-    Compression { step: f32 = 4.0, rounding: Rounding = Rounding::Stochastic, weighting: Weighting = Weighting::Uniform }
+    Compression { step: f32 = 7.0, rounding: Rounding = Rounding::Stochastic, weighting: Weighting = Weighting::Uniform }
 );
 section!(
     /// The server optimizer.
-    ServerSection { optimizer: Optimizer = Optimizer::FedAvg, server_rate: f64 = 1.0, server_momentum: f64 = 0.0 }
+    ServerSection { optimizer: Optimizer = Optimizer::FedAvg, server_rate: f64 = 0.5, server_momentum: f64 = 0.9 }
 );
 section!(
     /// The run itself.
