@@ -218,3 +218,58 @@ fn what_is_saved_is_bounded_and_a_short_buffer_is_refused() {
         }
     }
 }
+
+/// No network for longer than the retries last: the session ends, but what it saves then goes on when there is one again.
+#[test]
+fn a_session_that_found_nobody_is_not_lost() {
+    let profile = &profiles()[0];
+    let round = profile.round(1024);
+    let examples = profile.examples(0);
+    // 0: no network from the start; 2: once the checkpoint is there and the report is made.
+    for answered in [0usize, 1, 2, 3] {
+        let mut lent = Lent::for_plan(&round.offer.plan, 1024);
+        let mut session = Session::new(lent.bytes(), config(1024), &mut rng(7)).unwrap();
+        let (mut now, mut answers, mut out) = (0, 0, Vec::new());
+        let first = loop {
+            match session.poll(now, &mut examples.store()) {
+                Poll::Finished(outcome) => break outcome,
+                Poll::Working { .. } => {}
+                Poll::Receive { until_ms } => now = until_ms,
+                Poll::Send => {
+                    let reply = round.handle(now, session.outgoing(), &mut out);
+                    session.sent();
+                    if let (Answer::Send(bytes, _), true) = (reply, answers < answered) {
+                        answers += 1;
+                        session.receive(bytes);
+                    }
+                }
+            }
+        };
+        if answers < answered {
+            assert!(matches!(first, Outcome::Accepted | Outcome::Duplicate), "{first:?}");
+            continue;
+        }
+        if !matches!(first, Outcome::Unreachable { .. }) {
+            continue;
+        }
+        let mut saved = vec![0; session.save_bound()];
+        let n = session.save(&mut saved).unwrap();
+        let mut other = Lent::for_plan(&round.offer.plan, 1024);
+        let mut session = Session::restore(other.bytes(), config(1024), &saved[..n]).unwrap();
+        let last = loop {
+            match session.poll(now, &mut examples.store()) {
+                Poll::Finished(outcome) => break outcome,
+                Poll::Working { .. } => {}
+                Poll::Receive { until_ms } => now = until_ms,
+                Poll::Send => {
+                    let reply = round.handle(now, session.outgoing(), &mut out);
+                    session.sent();
+                    if let Answer::Send(bytes, _) = reply {
+                        session.receive(bytes);
+                    }
+                }
+            }
+        };
+        assert!(matches!(last, Outcome::Accepted | Outcome::Duplicate), "after {answered} answers: {last:?}");
+    }
+}

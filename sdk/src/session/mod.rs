@@ -103,6 +103,8 @@ pub struct Session<'a> {
     waiting: Option<Waiting>,
     metrics: Metrics,
     egress: Option<EgressRecord>,
+    /// Where the session stood when nobody answered any more.
+    parked: Option<Stage>,
     /// The task whose plan was refused, so that the server is told under its number.
     refused: u64,
     /// How often the server had less of the report than before.
@@ -147,6 +149,7 @@ impl<'a> Session<'a> {
             waiting: None,
             metrics: Metrics::default(),
             egress: None,
+            parked: None,
             refused: 0,
             setbacks: 0,
         })

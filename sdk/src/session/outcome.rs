@@ -53,7 +53,8 @@ pub enum Outcome {
         /// Wait this long before the next check-in, ms.
         retry_ms: u32,
     },
-    /// The server did not answer, or no longer knows the task.
+    /// The server did not answer, or no longer knows the task. If it did not answer, the session can still be
+    /// [saved](super::Session::save): restored later, it goes on where it stood.
     Unreachable {
         /// Wait this long before the next check-in, ms.
         retry_ms: u32,

@@ -23,8 +23,7 @@ impl Session<'_> {
         let tries = match self.waiting {
             Some(waiting) if now < waiting.until => return Poll::Receive { until_ms: waiting.until },
             Some(waiting) if waiting.tries >= self.config.retries => {
-                let retry_ms = self.pick(RetryWindow::TRANSIENT);
-                return self.finish(Outcome::Unreachable { retry_ms });
+                return self.unreachable();
             }
             Some(waiting) => {
                 // Half a frame of a lost answer must not swallow the next one.
@@ -242,8 +241,7 @@ impl Session<'_> {
             // The server may have lost what it had: it decides where to go on, but not for ever.
             self.setbacks = self.setbacks.saturating_add(1);
             if self.setbacks > self.config.retries {
-                let retry_ms = self.pick(RetryWindow::TRANSIENT);
-                self.finish(Outcome::Unreachable { retry_ms });
+                self.unreachable();
                 return;
             }
         }
@@ -261,6 +259,13 @@ impl Session<'_> {
         self.waiting = None;
         self.stage = Stage::Done(outcome);
         Poll::Finished(outcome)
+    }
+
+    /// Nobody answers: the session ends for now, and a save of it goes on where it stood.
+    fn unreachable(&mut self) -> Poll {
+        self.parked = Some(self.stage);
+        let retry_ms = self.pick(RetryWindow::TRANSIENT);
+        self.finish(Outcome::Unreachable { retry_ms })
     }
 
     fn pick(&self, window: RetryWindow) -> u32 {

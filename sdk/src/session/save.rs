@@ -115,9 +115,14 @@ impl<'a> Session<'a> {
     /// Writes everything that is needed to go on, and returns how many bytes that is.
     ///
     /// # Errors
-    /// [`SaveError::Capacity`] with both numbers; [`SaveError::Finished`] if the session is over.
+    /// [`SaveError::Capacity`] with both numbers; [`SaveError::Finished`] if the session is over. (One that
+    /// found nobody who answered is not: saved and restored when there is a network, it sends what it has.)
     pub fn save(&self, out: &mut [u8]) -> Result<usize, SaveError> {
-        let stage = match self.stage {
+        let stage = match (self.stage, self.parked) {
+            (Stage::Done(super::Outcome::Unreachable { .. }), Some(parked)) => parked,
+            (stage, _) => stage,
+        };
+        let stage = match stage {
             Stage::CheckIn => SavedStage::CheckIn,
             Stage::Download(reader) => SavedStage::Download(reader),
             Stage::Train { step, loss } => SavedStage::Train { step, loss },
