@@ -19,7 +19,7 @@ use siskin_server::round::{Close, Optimizer as ServerOptimizer, Pruning as Serve
 use std::path::PathBuf;
 
 /// All settings, section by section.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "the table in `settings` says what each one is; a test compares the two")]
 pub struct RunConfig {
@@ -166,22 +166,6 @@ pub enum ProgressMode {
     Plain,
     /// Nothing.
     Quiet,
-}
-
-impl Default for RunConfig {
-    fn default() -> Self {
-        Self {
-            data: Data::default(),
-            model: Model::default(),
-            fleet: Fleet::default(),
-            training: Training::default(),
-            pruning: Pruning::default(),
-            privacy: PrivacySection::default(),
-            compression: Compression::default(),
-            server: ServerSection::default(),
-            run: Run::default(),
-        }
-    }
 }
 
 /// Largest weight where reports are weighted by examples.
