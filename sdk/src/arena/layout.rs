@@ -46,7 +46,7 @@ impl Region {
 ///                                                  '- report, once trained -'
 /// ```
 /// `local` becomes the delta and then the symbols; the report is coded into the bytes of `global` and `velocity`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryPlan {
     /// A frame from the server, until it is whole.
     pub frame_in: Region,
@@ -168,7 +168,8 @@ const fn align(bytes: usize) -> usize {
 /// # Errors
 /// [`PlanError`] if the plan's layers do not fit together.
 pub fn required_bytes(plan: &Plan, max_frame: usize) -> Result<usize, PlanError> {
-    let graph = Graph::new(&plan.model)?;
+    let mut graph = Graph::empty();
+    graph.lay_out(&plan.model)?;
     Ok(MemoryPlan::new(plan, &graph, max_frame).total)
 }
 

@@ -147,25 +147,40 @@ impl Graph {
     /// [`PlanError::Layer`] names the layer that does not fit and both numbers; [`PlanError::Empty`] if there is nothing
     /// to train.
     pub fn new(model: &ModelSpec) -> Result<Self, PlanError> {
-        let [channels, height, width] = model.input.map(u32::from);
-        let input = Shape { channels, height, width };
-        let features = u64::from(channels) * u64::from(height) * u64::from(width);
-        if features == 0 || features > MAX_FEATURES {
-            return Err(PlanError::OutOfRange { field: "model.input", got: features as f32 });
-        }
-        let mut graph = Self {
+        let mut graph = Self::empty();
+        graph.lay_out(model)?;
+        Ok(graph)
+    }
+
+    /// Nothing yet.
+    pub(crate) const fn empty() -> Self {
+        Self {
             nodes: Vec::new(),
             tensors: Vec::new(),
-            input,
+            input: Shape { channels: 0, height: 0, width: 0 },
             classes: 0,
             stored: 0,
             live: 0,
             size: 0,
             row_ptrs: 0,
             columns: 0,
-            activations: input.features(),
+            activations: 0,
             gradient: 0,
-        };
+        }
+    }
+
+    /// [`new`](Self::new), in place: a graph has about 3 KiB, which a small stack has no room to move around.
+    #[inline(never)]
+    pub(crate) fn lay_out(&mut self, model: &ModelSpec) -> Result<(), PlanError> {
+        let [channels, height, width] = model.input.map(u32::from);
+        let input = Shape { channels, height, width };
+        let features = u64::from(channels) * u64::from(height) * u64::from(width);
+        if features == 0 || features > MAX_FEATURES {
+            return Err(PlanError::OutOfRange { field: "model.input", got: features as f32 });
+        }
+        let graph = self;
+        *graph = Self::empty();
+        (graph.input, graph.activations) = (input, input.features());
         let mut shape = input;
         let mut x = 0;
         for (index, layer) in model.layers.iter().enumerate() {
@@ -209,7 +224,7 @@ impl Graph {
             return Err(PlanError::Layer { index, what: "height * width of the last output", expected: 1, got });
         }
         graph.classes = shape.channels;
-        Ok(graph)
+        Ok(())
     }
 
     fn add_parameters(

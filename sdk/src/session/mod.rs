@@ -13,7 +13,7 @@ pub use outcome::{Abandoned, Metrics, Outcome, Poll};
 pub use save::SaveError;
 
 use crate::arena::{Arena, ArenaError, MemoryPlan, cast};
-use crate::checkin::{CheckpointReader, Plan, Policy, Population};
+use crate::checkin::{CheckpointReader, Plan, PlanError, Policy, Population};
 use crate::data::{Batches, ExampleStore, load};
 use crate::model::{Buffers, Graph, train_step};
 use crate::report::EgressRecord;
@@ -80,6 +80,22 @@ struct Task {
     plan: Plan,
     graph: Graph,
     memory: MemoryPlan,
+}
+
+impl Task {
+    /// Fills `slot` where it is: a task has about 4 KiB, which a small stack has no room to move around.
+    fn lay_out<'s>(
+        slot: &'s mut Option<Self>,
+        (id, checkpoint, fingerprint): (u64, u32, u32),
+        plan: &Plan,
+        max_frame: usize,
+    ) -> Result<&'s mut Self, PlanError> {
+        let (plan, graph, memory) = (plan.clone(), Graph::empty(), MemoryPlan::default());
+        let task = slot.insert(Self { id, checkpoint, fingerprint, plan, graph, memory });
+        task.graph.lay_out(&task.plan.model)?;
+        task.memory = MemoryPlan::new(&task.plan, &task.graph, max_frame);
+        Ok(task)
+    }
 }
 
 /// A request on its way.

@@ -3,7 +3,6 @@
 use super::{Outcome, Poll, Purpose, Session, Stage, Task, Waiting};
 use crate::arena::{MemoryPlan, Region};
 use crate::checkin::{Plan, PlanError, RetryWindow, checkpoint_len};
-use crate::model::Graph;
 use crate::report::EgressRecord;
 use crate::session::Abandoned;
 use crate::wire::{Capabilities, Frame, PROTOCOL_VERSION, Request, Response, UploadStatus, WireError};
@@ -137,6 +136,7 @@ impl Session<'_> {
         }
         self.waiting = None;
         if let Err(cause) = self.accept(id, checkpoint, plan, fingerprint) {
+            self.task = None;
             self.refused = id;
             self.give_up(cause);
         }
@@ -155,16 +155,15 @@ impl Session<'_> {
         }
         self.config.policy.check(&plan).map_err(Abandoned::Policy)?;
         self.config.policy.check_download(checkpoint).map_err(Abandoned::Policy)?;
-        let graph = Graph::new(&plan.model).map_err(Abandoned::Plan)?;
-        let memory = MemoryPlan::new(&plan, &graph, self.config.max_frame);
-        self.arena.check(memory.total).map_err(Abandoned::Memory)?;
-        let expected = checkpoint_len(&graph) as u32;
+        let names = (id, checkpoint, fingerprint);
+        let task = Task::lay_out(&mut self.task, names, &plan, self.config.max_frame).map_err(Abandoned::Plan)?;
+        self.arena.check(task.memory.total).map_err(Abandoned::Memory)?;
+        let expected = checkpoint_len(&task.graph) as u32;
         if checkpoint != expected {
             let e = crate::checkin::CheckpointError::Length { expected, got: checkpoint };
             return Err(Abandoned::Checkpoint(e));
         }
-        crate::event!(debug, "round {}: {} bytes of arena, {} to download", plan.round, memory.total, checkpoint);
-        self.task = Some(Task { id, checkpoint, fingerprint, plan, graph, memory });
+        crate::event!(debug, "round {}: {} bytes of arena, {} to download", plan.round, task.memory.total, checkpoint);
         self.stage = Stage::Download(Default::default());
         Ok(())
     }

@@ -11,9 +11,8 @@
 //! The bytes hold the seed of the session's noise and the model in training: keep them where only the app can read.
 
 use super::{Config, Metrics, Session, Stage, Task};
-use crate::arena::{ArenaError, MemoryPlan, Region};
+use crate::arena::{ArenaError, Region};
 use crate::checkin::{CheckpointReader, Plan, PlanError, PolicyViolation};
-use crate::model::Graph;
 use crate::report::EgressRecord;
 use crate::wire::{Reader, WireError, checksum, encode_document};
 use serde::{Deserialize, Serialize};
@@ -169,10 +168,9 @@ impl<'a> Session<'a> {
             }
             session.config.policy.check(&plan).map_err(SaveError::Policy)?;
             session.config.policy.check_download(checkpoint).map_err(SaveError::Policy)?;
-            let graph = Graph::new(&plan.model).map_err(SaveError::Plan)?;
-            let memory = MemoryPlan::new(&plan, &graph, session.config.max_frame);
-            session.arena.check(memory.total).map_err(SaveError::Memory)?;
-            session.task = Some(Task { id, checkpoint, fingerprint, plan, graph, memory });
+            let (names, max_frame) = ((id, checkpoint, fingerprint), session.config.max_frame);
+            let task = Task::lay_out(&mut session.task, names, &plan, max_frame).map_err(SaveError::Plan)?;
+            session.arena.check(task.memory.total).map_err(SaveError::Memory)?;
         }
         session.stage = match (state.stage, &session.task) {
             (SavedStage::CheckIn, _) => Stage::CheckIn,
