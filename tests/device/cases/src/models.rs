@@ -60,7 +60,7 @@ pub(crate) fn draw_masks(graph: &Graph, numbers: &mut Numbers, masks: &mut [u8])
         mask.fill(0);
         let mut wanted = u64::from(tensor.live);
         for i in 0..tensor.size() {
-            if (numbers.next() >> 32) * ((tensor.size() - i) as u64) >> 32 < wanted {
+            if ((numbers.next() >> 32) * (tensor.size() - i) as u64) >> 32 < wanted {
                 wanted -= 1;
                 mask[i / 8] |= 1 << (i % 8);
             }
