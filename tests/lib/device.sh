@@ -15,7 +15,7 @@ suite_device() {
     mkdir -p -- "$out"
     rm -f -- "$out"/*.out
 
-    check "locked versions are the workspace's" same_versions libm micromath
+    check "locked versions are the workspace's" same_versions libm micromath rand_chacha
     program "host, debug" on_host "$out/host-debug.out" "$manifest"
     program "host, release" on_host "$out/host-release.out" "$manifest" --release
     check "host, release: digests" same_digests "$out/host-debug.out" "$out/host-release.out"

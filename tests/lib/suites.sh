@@ -54,7 +54,7 @@ suite_unit() {
 
 suite_release() {
     local crate crates=()
-    for crate in siskin siskin-ffi siskin-accounting siskin-server; do
+    for crate in siskin siskin-ffi siskin-accounting siskin-server siskin-host-tests; do
         has_crate "$crate" && crates+=(-p "$crate")
     done
     cargo_tests "release" --release "${crates[@]}" --lib --bins --tests

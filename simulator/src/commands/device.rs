@@ -50,7 +50,7 @@ pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
     let plan = Plan::decode(&bytes).map_err(|e| anyhow::anyhow!("{path}: {e}"))?;
     let graph = Graph::new(&plan.model).map_err(|e| anyhow::anyhow!("{path}: {e}"))?;
     let max_frame = number("max-frame")? as usize;
-    if max_frame < siskin::session::MIN_FRAME || max_frame > 1 << 24 {
+    if !(siskin::session::MIN_FRAME..=1 << 24).contains(&max_frame) {
         bail!("--max-frame {max_frame}: it must be between {} and {}", siskin::session::MIN_FRAME, 1 << 24);
     }
     let memory = MemoryPlan::new(&plan, &graph, max_frame);
