@@ -169,7 +169,8 @@ pub enum ProgressMode {
     Quiet,
 }
 
-/// Largest weight where reports are weighted by examples.
+/// Largest weight where reports are weighted by examples, and no device trains on fewer. The noise is for the largest weight, so
+/// a lower `max_examples` drowns less of what is learned.
 const WEIGHT_CAP: u32 = 10_000;
 
 impl RunConfig {
@@ -214,7 +215,7 @@ impl RunConfig {
             upload: Upload {
                 weighting: match self.compression.weighting {
                     Weighting::Uniform => Weight::Uniform,
-                    Weighting::Examples => Weight::Examples { cap: WEIGHT_CAP },
+                    Weighting::Examples => Weight::Examples { cap: self.training.max_examples.clamp(1, WEIGHT_CAP) },
                 },
                 max_bytes: (4 * live + 256) as u32,
             },

@@ -165,7 +165,6 @@ fn preset(shape: InputShape) -> Vec<(&'static str, &'static str, Value)> {
         ("fleet", "close", Value::String("goal".into())),
         float("training", "momentum", 0.9),
         float("compression", "step", 1.0),
-        float("server", "server_rate", 1.0),
         int("run", "evaluate_every", 5),
     ];
     if shape.height >= 24 && shape.width >= 24 {
@@ -177,13 +176,15 @@ fn preset(shape: InputShape) -> Vec<(&'static str, &'static str, Value)> {
             float("training", "learning_rate", 0.05),
             int("pruning", "prune_start", 5),
             int("pruning", "prune_end", 40),
+            float("server", "server_rate", 1.0),
             float("server", "server_momentum", 0.5),
         ]);
     } else {
         values.extend([
-            int("fleet", "rounds", 40),
+            int("fleet", "rounds", 50),
             int("fleet", "cohort", 10),
             float("training", "learning_rate", 0.01),
+            float("server", "server_rate", 0.5),
             float("server", "server_momentum", 0.0),
         ]);
     }
