@@ -3,7 +3,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | [`bench`] | measurements that a command prints |
+//! | [`mod@bench`] | measurements that a command prints |
 //! | [`config`] | settings: defaults, presets, file, flags |
 //! | [`data`] | data sets of many users |
 //! | [`fleet`] | the virtual devices |

@@ -4,6 +4,7 @@ use super::SupportError;
 use core::fmt;
 
 /// Why symbols were not encoded.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CodeError {
@@ -58,6 +59,7 @@ impl fmt::Display for CodeError {
 impl core::error::Error for CodeError {}
 
 /// Why bytes were not decoded. A `position` is a byte of the stream.
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {

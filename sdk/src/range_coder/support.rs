@@ -26,6 +26,7 @@ pub enum Support<'a> {
 }
 
 /// What is wrong with a [`Support`].
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SupportError {

@@ -1,4 +1,4 @@
-//! Every setting of a run: one table ([`settings`]) makes the flags, checks the file and fills the report.
+//! Every setting of a run: one table ([`SETTINGS`]) makes the flags, checks the file and fills the report.
 //!
 //! What holds is, from weak to strong: the defaults, the preset of the data set, the file (`--config`), the flags.
 
