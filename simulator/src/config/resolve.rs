@@ -136,7 +136,7 @@ fn typed(default: &Value, text: &str) -> Result<Value, String> {
 }
 
 fn first_line(text: &str) -> String {
-    text.lines().rfind(|l| !l.trim().is_empty()).unwrap_or(text).trim().to_owned()
+    text.lines().find(|l| !l.trim().is_empty()).unwrap_or(text).trim().to_owned()
 }
 
 fn suggestion(key: &str) -> String {
