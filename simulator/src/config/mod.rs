@@ -78,6 +78,7 @@ section!(
         batch: u16 = 8,
         learning_rate: f32 = 0.3,
         momentum: f32 = 0.0,
+        rate_end: f32 = 1.0,
         proximal: f32 = 0.0,
         max_examples: u32 = 1000,
     }
@@ -174,6 +175,14 @@ pub enum ProgressMode {
 const WEIGHT_CAP: u32 = 10_000;
 
 impl RunConfig {
+    /// Local step size in a round: it falls on a straight line from `learning_rate` to `rate_end` times that in the last
+    /// round.
+    pub fn learning_rate(&self, round: u32) -> f32 {
+        let last = self.fleet.rounds.saturating_sub(1).max(1);
+        let done = round.min(last) as f32 / last as f32;
+        self.training.learning_rate * (1.0 - (1.0 - self.training.rate_end) * done)
+    }
+
     /// The server's settings for a model of which `live` params live at the start.
     ///
     /// The step is given in units of the root mean square of a delta at the clip norm, `clip_norm / sqrt(live)`, so that

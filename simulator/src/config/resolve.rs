@@ -192,7 +192,7 @@ fn preset(shape: InputShape) -> Vec<(&'static str, &'static str, Value)> {
 }
 
 fn check(config: &RunConfig) -> Result<(), ConfigError> {
-    let ranges: [(&str, f64, f64, f64); 14] = [
+    let ranges: [(&str, f64, f64, f64); 15] = [
         ("rounds", f64::from(config.fleet.rounds), 1.0, 1e6),
         ("cohort", f64::from(config.fleet.cohort), 1.0, 1e7),
         ("over_selection", config.fleet.over_selection, 1.0, 100.0),
@@ -205,6 +205,7 @@ fn check(config: &RunConfig) -> Result<(), ConfigError> {
         ("noise_multiplier", f64::from(config.privacy.noise_multiplier), 0.0, 1e6),
         ("dp_delta", config.privacy.dp_delta, 1e-300, 0.999),
         ("step", f64::from(config.compression.step), 1e-6, 1e6),
+        ("rate_end", f64::from(config.training.rate_end), 1e-6, 1.0),
         ("evaluate_every", f64::from(config.run.evaluate_every), 1.0, 1e6),
         ("threads", config.run.threads as f64, 0.0, 1024.0),
     ];

@@ -36,6 +36,7 @@ pub const SETTINGS: &[Setting] = &[
     s("training", "epochs", "epochs", "passes over the local examples"),
     s("training", "batch", "examples", "examples a step"),
     s("training", "learning_rate", "", "step size of the local SGD"),
+    s("training", "rate_end", "x learning_rate", "step size in the last round; it falls on a straight line"),
     s("training", "momentum", "", "of the local SGD, 0 to 1"),
     s("training", "proximal", "", "FedProx's mu"),
     s("training", "max_examples", "examples", "a device trains on at most this many"),

@@ -56,6 +56,16 @@ fn nonsense_is_named() {
 }
 
 #[test]
+fn the_step_size_falls_to_its_end() {
+    let config = resolve(&flags(&[("learning_rate", "0.5"), ("rate_end", "0.2"), ("rounds", "5")]), None).unwrap();
+    let rates: Vec<f32> = (0..5).map(|r| config.learning_rate(r)).collect();
+    for (rate, expected) in rates.iter().zip([0.5, 0.4, 0.3, 0.2, 0.1]) {
+        assert!((rate - expected).abs() < 1e-6, "{rates:?}");
+    }
+    assert_eq!(RunConfig::default().learning_rate(99), RunConfig::default().training.learning_rate);
+}
+
+#[test]
 fn models_are_read_or_named() {
     let shape = InputShape { channels: 1, height: 28, width: 28 };
     let cnn = architecture("conv:16x5,relu,pool:2,conv:8x3s2p1,dense:64,relu,dense", shape, 10).unwrap();

@@ -137,6 +137,7 @@ fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Re
     let mut clock_ms = 0;
     let mut cost = summary::Cost::default();
     for number in 0..config.fleet.rounds {
+        server.set_learning_rate(config.learning_rate(number));
         let round = server.open()?;
         cost.observe(&round, &device);
         let mut coins = stream(seed, Purpose::Selection, u64::from(number), 0);

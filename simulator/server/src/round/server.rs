@@ -146,6 +146,11 @@ impl Server {
         &self.settings
     }
 
+    /// Local step size of the plans from the next round on.
+    pub fn set_learning_rate(&mut self, rate: f32) {
+        self.settings.training.learning_rate = rate;
+    }
+
     /// Privacy so far.
     ///
     /// # Errors
