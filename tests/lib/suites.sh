@@ -136,11 +136,26 @@ suite_fuzz() {
         fail "tests/fuzz" "does not build"
         return 0
     fi
+    # Side by side, one a core: each has its own seconds, and they do not wait for each other.
+    local results
+    results=$(mktemp -d)
+    export -f fuzz_one
+    export TARGET_DIR LOG_DIR
+    for file in tests/fuzz/fuzz_targets/*.rs; do basename -- "$file" .rs; done |
+        xargs -P "$(nproc)" -I NAME bash -c \
+            'code=0; fuzz_one "$1" "$2" >"$3/$1" 2>&1 || code=$?; echo "$code" >"$3/$1.code"' \
+            fuzz NAME "$TARGET_DIR/fuzz/$host/release/NAME" "$results"
     for file in tests/fuzz/fuzz_targets/*.rs; do
-        [[ -f $file ]] || continue
         name=$(basename -- "$file" .rs)
-        check "$name" fuzz_one "$name" "$TARGET_DIR/fuzz/$host/release/$name"
+        check "$name" fuzz_result "$results/$name"
     done
+    rm -rf -- "$results"
+}
+
+# What a run printed, and its exit code; a run that left none has failed.
+fuzz_result() { # FILE
+    cat -- "$1"
+    return "$(cat -- "$1.code")"
 }
 
 # New inputs are kept under the target directory; a crashing one is left in test-logs and its path is printed by libFuzzer.

@@ -171,13 +171,15 @@ fn preset(shape: InputShape) -> Vec<(&'static str, &'static str, Value)> {
         let layers = "conv:16x5,relu,pool:2,conv:32x5,relu,pool:2,dense:64,relu,dense";
         values.extend([
             ("model", "model", Value::String(layers.into())),
-            int("fleet", "rounds", 90),
+            int("fleet", "rounds", 100),
             int("fleet", "cohort", 50),
             float("training", "learning_rate", 0.05),
             int("pruning", "prune_start", 5),
             int("pruning", "prune_end", 40),
+            float("training", "rate_end", 0.2),
+            float("compression", "step", 0.5),
             float("server", "server_rate", 1.0),
-            float("server", "server_momentum", 0.5),
+            float("server", "server_momentum", 0.7),
         ]);
     } else {
         values.extend([
