@@ -199,7 +199,8 @@ static void killed_at_every_poll(void)
         }
     }
     CHECK(over);
-    CHECK(again > 0 && again < 10);
+    /* How often depends on how long the server took to answer: a slow machine polls, and is killed, more often there. */
+    CHECK(again > 0);
     CHECK(kills > 60);
 }
 
