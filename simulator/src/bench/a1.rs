@@ -242,7 +242,7 @@ fn through_everything(benchmark: &Benchmark, codec: Codec, rounds: u32) -> Resul
         let round = server.open()?;
         let mut noise = stream(1, Purpose::Noise, u64::from(number), 0);
         let data = &benchmark.data;
-        let record = run_round(&mut server, round, data, &cohort, &config, &time, 1, &mut noise, &mut timing)?;
+        let (record, _) = run_round(&mut server, round, data, &cohort, &config, &time, 1, &mut noise, &mut timing)?;
         up += record.bytes_up.total();
         down += record.bytes_down.total();
         reports += record.reports_in;

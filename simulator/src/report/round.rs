@@ -145,7 +145,8 @@ impl StageBytes {
         ]
     }
 
-    fn add(&mut self, other: &Self) {
+    /// Adds another's bytes, stage by stage.
+    pub(crate) fn add(&mut self, other: &Self) {
         self.check_in += other.check_in;
         self.plan += other.plan;
         self.checkpoint += other.checkpoint;

@@ -143,10 +143,11 @@ fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Re
         let mut coins = stream(seed, Purpose::Selection, u64::from(number), 0);
         let selected = select(server.settings(), data.devices(), &mut coins);
         let mut noise = stream(seed, Purpose::Noise, u64::from(number), 0);
-        let mut record = run_round(&mut server, round, data, &selected, &device, &time, seed, &mut noise, &mut timing)?;
+        let (mut record, largest) =
+            run_round(&mut server, round, data, &selected, &device, &time, seed, &mut noise, &mut timing)?;
         clock_ms += (record.virtual_time_s.unwrap_or(0.0) * 1e3) as u64;
         record.virtual_time_s = Some(clock_ms as f64 / 1e3);
-        cost.reports(&record);
+        cost.report(largest);
         if (number + 1) % config.run.evaluate_every == 0 || number + 1 == config.fleet.rounds {
             let since = Instant::now();
             let round = server.open()?;

@@ -3,7 +3,7 @@
 use super::RunError;
 use crate::data::Federated;
 use crate::fleet::{DeviceRun, Ended, TimeModel, Worker};
-use crate::report::{BitsPerParam, Dropped, RoundRecord, StageBytes, StageTime, Timings};
+use crate::report::{BitsPerParam, Dropped, RoundRecord, StageTime, Timings};
 use rand_core::CryptoRng;
 use rayon::prelude::*;
 use siskin::arena::{ArenaError, MemoryPlan};
@@ -44,7 +44,7 @@ impl Timing {
     }
 }
 
-/// Runs one round that is open and closes it.
+/// Runs one round that is open and closes it; gives its record and the bytes of its largest report.
 ///
 /// # Errors
 /// [`RunError`] if the server cannot step or a device has no memory to check in with.
@@ -59,7 +59,7 @@ pub fn run_round(
     seed: u64,
     noise: &mut impl CryptoRng,
     timing: &mut Timing,
-) -> Result<RoundRecord, RunError> {
+) -> Result<(RoundRecord, u64), RunError> {
     let since = Instant::now();
     let arena_bytes = MemoryPlan::new(&round.offer.plan, &round.offer.graph, config.max_frame).total;
     let trained: Result<Vec<DeviceRun>, ArenaError> = selected
@@ -105,8 +105,8 @@ pub fn run_round(
     };
     let (mut clipped, mut losses, mut trained) = (0u64, 0.0, 0u64);
     for run in &runs {
-        add(&mut record.bytes_up, &run.up);
-        add(&mut record.bytes_down, &run.down);
+        record.bytes_up.add(&run.up);
+        record.bytes_down.add(&run.down);
         match &run.ended {
             Ended::DroppedOut | Ended::Ready { .. } => record.dropped.dropped_out += 1,
             Ended::Without(_) => record.dropped.refused += 1,
@@ -129,15 +129,6 @@ pub fn run_round(
         record.clipped_fraction = Some(clipped as f64 / trained as f64);
         record.mean_train_loss = Some(losses / trained as f64).filter(|l| l.is_finite());
     }
-    Ok(record)
-}
-
-fn add(sum: &mut StageBytes, more: &StageBytes) {
-    sum.check_in += more.check_in;
-    sum.plan += more.plan;
-    sum.checkpoint += more.checkpoint;
-    sum.report_payload += more.report_payload;
-    sum.report_framing += more.report_framing;
-    sum.acks += more.acks;
-    sum.resent += more.resent;
+    let largest = runs.iter().map(|r| r.up.report_payload).max().unwrap_or(0);
+    Ok((record, largest))
 }

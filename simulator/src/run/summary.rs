@@ -37,9 +37,8 @@ impl Cost {
         self.cost.multiply_adds_per_round = Some(step as f64);
     }
 
-    pub(super) fn reports(&mut self, record: &RoundRecord) {
-        let mean = record.bytes_up.report_payload / record.reports_in.max(1);
-        self.cost.largest_report_bytes = self.cost.largest_report_bytes.max(mean);
+    pub(super) fn report(&mut self, bytes: u64) {
+        self.cost.largest_report_bytes = self.cost.largest_report_bytes.max(bytes);
     }
 }
 

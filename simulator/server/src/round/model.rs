@@ -200,7 +200,6 @@ fn bitmap(live: &[bool]) -> Vec<u8> {
 
 /// The same layers with another storage: `of(index of the weight, entries)`.
 fn with_storage(model: &ModelSpec, of: impl Fn(usize, usize) -> Storage) -> Result<ModelSpec, PlanError> {
-    let all = |_: usize, size: usize| Storage { live: size as u32, path: Path::Dense };
     let dense = apply(model, &vec![0; model.layers.len()], |_, _| Storage { live: 1, path: Path::Dense });
     let graph = Graph::new(&dense)?;
     let mut sizes = vec![0; model.layers.len()];
@@ -209,7 +208,6 @@ fn with_storage(model: &ModelSpec, of: impl Fn(usize, usize) -> Storage) -> Resu
             *size = graph.tensors[usize::from(weight)].size();
         }
     }
-    let _ = all;
     Ok(apply(model, &sizes, of))
 }
 

@@ -91,12 +91,12 @@ impl Offer {
     }
 }
 
-fn payload(max_frame: usize) -> usize {
+fn payload_of(max_frame: usize) -> usize {
     max_frame - FRAME_OVERHEAD - MAX_MESSAGE
 }
 
 fn piece(round: u32, checkpoint: &[u8], offset: usize, max_frame: usize, out: &mut Vec<u8>) {
-    let end = (offset + payload(max_frame)).min(checkpoint.len());
+    let end = (offset + payload_of(max_frame)).min(checkpoint.len());
     encode(&Response::Piece { round, offset: offset as u32 }, &checkpoint[offset..end], out);
 }
 
@@ -108,7 +108,7 @@ fn encode(response: &Response, payload: &[u8], out: &mut Vec<u8>) {
 
 fn frames(round: u32, checkpoint: &[u8], max_frame: usize) -> Vec<Vec<u8>> {
     (0..checkpoint.len())
-        .step_by(payload(max_frame))
+        .step_by(payload_of(max_frame))
         .map(|offset| {
             let mut out = Vec::new();
             piece(round, checkpoint, offset, max_frame, &mut out);
@@ -244,10 +244,6 @@ impl Round {
     fn is_assigned(&self, task: u64) -> bool {
         self.assigned.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&task)
     }
-}
-
-fn payload_of(max_frame: usize) -> usize {
-    payload(max_frame)
 }
 
 fn answer(bytes: &[u8], mut exchange: Exchange) -> Answer<'_> {
