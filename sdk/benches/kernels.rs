@@ -75,7 +75,7 @@ macro_rules! variant {
                 let (mut w1, mut w2) = (values(n * h, 0.05), values(h * m, 0.1));
                 let (mut b1, mut b2) = (vec![0.0; h], vec![0.0; m]);
                 let x = values(n * batch, 1.0);
-                let labels: Vec<u8> = (0..batch as u8).collect();
+                let labels: Vec<u32> = (0..batch as u32).collect();
                 let (mut y1, mut y2, mut d1) = (vec![0.0; h * batch], vec![0.0; m * batch], vec![0.0; h * batch]);
                 let mut group = c.benchmark_group(stringify!($variant));
                 group.throughput(Throughput::Elements(2 * batch as u64 * (2 * n * h + 3 * h * m) as u64));
@@ -145,7 +145,7 @@ macro_rules! variant {
                     let mut layers: Vec<Sparse> = sizes.windows(2).map(|s| Sparse::new(s[0], s[1], 0.2)).collect();
                     let mut acts: Vec<Vec<f32>> = sizes.iter().map(|s| values(s * batch, 1.0)).collect();
                     let mut grads = acts.clone();
-                    let labels: Vec<u8> = (0..batch).map(|b| (b % 10) as u8).collect();
+                    let labels: Vec<u32> = (0..batch).map(|b| (b % 10) as u32).collect();
                     let nnz: Vec<usize> = layers.iter().map(|l| l.w.len()).collect();
                     group.throughput(Throughput::Elements((batch * (3 * (nnz[1] + nnz[2]) + 2 * nnz[0])) as u64));
                     group.bench_function(format!("step of MLP 64-128-64-10, batch {batch}"), |b| b.iter(|| {
@@ -177,13 +177,11 @@ macro_rules! variant {
             /// The convolutions of a small LeNet on 28x28 digits, dense and at 80 %.
             pub(super) fn convolutions(c: &mut Criterion) {
                 let mut group = c.benchmark_group(concat!(stringify!($variant), " conv"));
-                let conv1 = ConvGeometry {
-                    in_channels: 1, in_h: 28, in_w: 28, out_channels: 8, kernel_h: 5, kernel_w: 5, stride: 1, padding: 0,
+                let conv = |in_channels, size, out_channels, kernel, padding| ConvGeometry {
+                    in_channels, in_h: size, in_w: size, out_channels, kernel: [kernel; 2], stride: [1; 2],
+                    padding: [padding; 4], dilation: [1; 2], groups: 1,
                 };
-                let conv2 = ConvGeometry { in_channels: 8, in_h: 12, in_w: 12, out_channels: 16, ..conv1 };
-                let same = ConvGeometry {
-                    in_channels: 8, in_h: 14, in_w: 14, out_channels: 8, kernel_h: 3, kernel_w: 3, stride: 1, padding: 1,
-                };
+                let (conv1, conv2, same) = (conv(1, 28, 8, 5, 0), conv(8, 12, 16, 5, 0), conv(8, 14, 8, 3, 1));
                 for (name, g, density) in [
                     ("28x28x1 5x5 8, 80 %", conv1, 0.2),
                     ("12x12x8 5x5 16, 80 %", conv2, 0.2),
@@ -213,7 +211,9 @@ macro_rules! variant {
                     }
                 }
                 for batch in [1, 8, 16] {
-                    let g = PoolGeometry { channels: 8, in_h: 24, in_w: 24, window: 2, stride: 2 };
+                    let g = PoolGeometry {
+                        channels: 8, in_h: 24, in_w: 24, kernel: [2; 2], stride: [2; 2], padding: [0; 4], dilation: [1; 2],
+                    };
                     let x = values(8 * 24 * 24 * batch, 1.0);
                     let dy = values(8 * 12 * 12 * batch, 1.0);
                     let (mut y, mut dx) = (dy.clone(), x.clone());
@@ -224,6 +224,63 @@ macro_rules! variant {
                     group.bench_function(format!("max pool 24x24x8 2, backward, batch {batch}"), |b| {
                         b.iter(|| k::max_pool_backward(&g, black_box(&x), &y, &dy, &mut dx, batch));
                     });
+                }
+                group.finish();
+            }
+
+            /// Position-wise layers of a language model, 80 positions, and depthwise ones of an image network.
+            pub(super) fn grouped(c: &mut Criterion) {
+                let mut group = c.benchmark_group(concat!(stringify!($variant), " conv"));
+                let plain = ConvGeometry {
+                    in_channels: 128, in_h: 1, in_w: 80, out_channels: 128, kernel: [1; 2], stride: [1; 2],
+                    padding: [0; 4], dilation: [1; 2], groups: 1,
+                };
+                let depthwise = |channels, size, stride| ConvGeometry {
+                    in_channels: channels, in_h: size, in_w: size, out_channels: channels, kernel: [3; 2],
+                    stride: [stride; 2], padding: [1; 4], dilation: [1; 2], groups: channels,
+                };
+                for (name, g, density) in [
+                    ("80 positions 128-128", plain, None),
+                    ("80 positions 256-256", ConvGeometry { in_channels: 256, out_channels: 256, ..plain }, None),
+                    ("80 positions 256-256, 80 %", ConvGeometry { in_channels: 256, out_channels: 256, ..plain }, Some(0.2)),
+                    ("depthwise 14x14x64 3x3", depthwise(64, 14, 1), None),
+                    ("depthwise 14x14x64 3x3, 50 %", depthwise(64, 14, 1), Some(0.5)),
+                    ("depthwise 28x28x16 3x3 by 2", depthwise(16, 28, 2), None),
+                ] {
+                    for batch in [1, 4, 8] {
+                        let pixels = g.out_h().unwrap() * g.out_w().unwrap();
+                        let mut s = Sparse::new(g.taps(), g.out_channels, density.unwrap_or(2.0));
+                        let x = values(g.in_channels * g.in_h * g.in_w * batch, 1.0);
+                        let dy = values(g.out_channels * pixels * batch, 1.0);
+                        let (mut y, mut dx) = (dy.clone(), x.clone());
+                        group.throughput(Throughput::Elements((s.w.len() * pixels * batch) as u64));
+                        group.bench_function(format!("{name}, forward, batch {batch}"), |b| {
+                            b.iter(|| match density {
+                                None => k::conv_forward(&g, &s.w, &s.bias, black_box(&x), &mut y, batch),
+                                Some(_) => {
+                                    k::csr_conv_forward(s.pattern(), &g, &s.w, &s.bias, black_box(&x), &mut y, batch);
+                                }
+                            });
+                        });
+                        group.bench_function(format!("{name}, input grad, batch {batch}"), |b| {
+                            b.iter(|| match density {
+                                None => k::conv_input_grad(&g, &s.w, black_box(&dy), &mut dx, batch),
+                                Some(_) => {
+                                    k::csr_conv_input_grad(s.pattern(), &g, &s.w, black_box(&dy), &mut dx, batch);
+                                }
+                            });
+                        });
+                        group.bench_function(format!("{name}, weight grad, batch {batch}"), |b| {
+                            b.iter(|| {
+                                let pattern = Pattern { row_ptr: &s.row_ptr, cols: &s.cols };
+                                let sink = &mut Sgd(&mut s.w, LR);
+                                match density {
+                                    None => k::conv_weight_grad(&g, black_box(&dy), &x, batch, sink),
+                                    Some(_) => k::csr_conv_weight_grad(pattern, &g, black_box(&dy), &x, batch, sink),
+                                }
+                            });
+                        });
+                    }
                 }
                 group.finish();
             }
@@ -245,6 +302,7 @@ criterion_group! {
     name = benches;
     config = quick();
     targets = dispatched::dense_mlp, baseline::dense_mlp, dispatched::dense_layers, baseline::dense_layers,
-        dispatched::sparse_mlp, baseline::sparse_mlp, dispatched::convolutions, baseline::convolutions
+        dispatched::sparse_mlp, baseline::sparse_mlp, dispatched::convolutions, baseline::convolutions,
+        dispatched::grouped, baseline::grouped
 }
 criterion_main!(benches);

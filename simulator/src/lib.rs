@@ -9,12 +9,16 @@
 //! | [`fleet`] | the virtual devices |
 //! | [`run`] | rounds, evaluation, files |
 //! | [`report`] | `report.json` and `report.html` |
+//! | [`lora`] | low-rank adapters around frozen layers |
+//! | [`prune`] | masks of tensors in a file, single cases as JSON |
 //! | [`progress`] | what is shown meanwhile |
 
 pub mod bench;
 pub mod config;
 pub mod data;
 pub mod fleet;
+pub mod lora;
 pub mod progress;
+pub mod prune;
 pub mod report;
 pub mod run;

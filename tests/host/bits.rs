@@ -48,7 +48,7 @@ fn portable_kernels_give_the_bits_of_the_fast_ones() {
                 values,
             };
             let mut training = offer.plan.training;
-            (training.momentum, training.proximal) = (0.9, 0.0);
+            (training.optimizer, training.proximal) = (crate::problem::momentum(0.9), 0.0);
             let examples = crate::problem::Examples::new(&profile.architecture, 5, batch);
             let mut x = vec![0.0; net.graph.input.features() * batch];
             let mut labels = Vec::new();

@@ -1,11 +1,11 @@
 //! Against PyTorch: logits, loss, gradients and three steps of momentum on recorded models, dense, sparse and masked.
 //! Within 1e-4 of a tensor's largest entry, as the recording states.
 
-use crate::problem::{chain, plan_of};
+use crate::problem::{chain, conv, dense, momentum, plan_of};
 use safetensors::SafeTensors;
 use siskin::arena::MemoryPlan;
-use siskin::checkin::{LayerSpec, ModelSpec, Path, Storage, Training};
-use siskin::model::{Buffers, Graph, Parameters, forward, train_step};
+use siskin::checkin::{LayerSpec, Loss, ModelSpec, Path, Storage, Training, Window};
+use siskin::model::{Buffers, Draw, Graph, Parameters, forward, train_step};
 use std::path::PathBuf;
 
 const TOLERANCE: f32 = 1e-4;
@@ -58,10 +58,7 @@ struct Net {
 impl Net {
     fn new(spec: &ModelSpec, masks: &[Vec<bool>], path: Path, params: &[Vec<f32>], batch: u16) -> Self {
         let mut spec = spec.clone();
-        let weights = spec.layers.iter_mut().filter_map(|l| match l {
-            LayerSpec::Dense { weights, .. } | LayerSpec::Conv2d { weights, .. } => Some(weights),
-            _ => None,
-        });
+        let weights = spec.layers.iter_mut().flat_map(|l| l.spec.storages_mut());
         for (storage, mask) in weights.zip(masks.iter().step_by(2)) {
             *storage = Storage { live: mask.iter().filter(|l| **l).count() as u32, path };
         }
@@ -110,22 +107,24 @@ impl Net {
     }
 
     /// Steps on the same batch; the losses before each.
-    fn train(&mut self, rate: f32, momentum: f32, steps: usize, input: &[f32], labels: &[u32]) -> Vec<f32> {
-        let training = Training { epochs: 1, batch: 1, max_examples: 1, learning_rate: rate, momentum, proximal: 0.0 };
+    fn train(&mut self, rate: f32, beta: f32, steps: u32, input: &[f32], labels: &[u32]) -> Vec<f32> {
+        let training = Training { optimizer: momentum(beta), ..Training::sgd(1, 1, rate) };
         let global = self.local.clone();
-        let mut velocity = vec![0.0; if momentum > 0.0 { global.len() } else { 0 }];
-        let mut step = || {
+        let mut velocity = vec![0.0; if beta > 0.0 { global.len() } else { 0 }];
+        let mut step = |step| {
             let (mut activations, mut gradients) = self.buffers(input, labels.len());
             train_step(
                 &self.graph,
-                &training,
+                (Loss::SoftmaxCrossEntropy, &training),
+                (Draw { seed: 0, step }, steps),
                 (&self.row_ptrs, &self.columns),
                 (&mut self.local, &global, &mut velocity),
                 Buffers { activations: &mut activations, gradients: &mut gradients },
                 labels,
+                labels.len(),
             )
         };
-        (0..steps).map(|_| step()).collect()
+        (0..steps).map(&mut step).collect()
     }
 
     /// The params as dense tensors.
@@ -185,25 +184,20 @@ fn agrees(name: &str, spec: &ModelSpec, params: &[&str]) {
     }
 }
 
-const ANY: Storage = Storage { live: 1, path: Path::Dense };
-
 #[test]
 fn mlp_agrees_with_pytorch() {
-    let dense = |outputs| LayerSpec::Dense { outputs, weights: ANY };
     let spec = chain([64, 1, 1], &[dense(32), LayerSpec::Relu, dense(10)]);
     agrees("mlp", &spec, &["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"]);
 }
 
 #[test]
 fn lenet_agrees_with_pytorch() {
-    let dense = |outputs| LayerSpec::Dense { outputs, weights: ANY };
-    let conv = |outputs, padding| LayerSpec::Conv2d { outputs, kernel: 5, stride: 1, padding, weights: ANY };
-    let pool = LayerSpec::MaxPool { window: 2, stride: 2 };
+    let pool = LayerSpec::MaxPool(Window::square(2, 2, 0));
     let (relu, flatten) = (LayerSpec::Relu, LayerSpec::Flatten);
-    let layers = [conv(6, 2), relu, pool, conv(16, 0), relu, pool, flatten, dense(84), relu, dense(10)];
+    let layers = [conv(6, 5, 1, 2), relu, pool, conv(16, 5, 1, 0), relu, pool, flatten, dense(84), relu, dense(10)];
     let params = ["c1.weight", "c1.bias", "c2.weight", "c2.bias", "f1.weight", "f1.bias", "f2.weight", "f2.bias"];
     agrees("lenet", &chain([1, 28, 28], &layers), &params);
     // Pooling first, then the rectifier in place on the pooled values, is the same function.
-    let layers = [conv(6, 2), pool, relu, conv(16, 0), pool, relu, flatten, dense(84), relu, dense(10)];
+    let layers = [conv(6, 5, 1, 2), pool, relu, conv(16, 5, 1, 0), pool, relu, flatten, dense(84), relu, dense(10)];
     agrees("lenet", &chain([1, 28, 28], &layers), &params);
 }

@@ -4,7 +4,7 @@ use crate::device::{Lent, play_in};
 use crate::problem::{Examples, chain, config, dense, profiles, server, settings};
 use proptest::prelude::*;
 use siskin::arena::{ArenaError, MemoryPlan, required_bytes};
-use siskin::checkin::{LayerSpec, NoiseSource, Path, Privacy, Quantization, Rounding, Storage};
+use siskin::checkin::{ClientOptimizer, LayerSpec, NoiseSource, Path, Privacy, Quantization, Rounding, Storage, Train};
 use siskin::session::{Abandoned, Outcome, Session};
 
 /// A device in exactly `required_bytes` is accepted; with one byte less it says so.
@@ -57,7 +57,7 @@ proptest! {
         layers.push(dense(classes));
         let model = chain([inputs, 1, 1], &layers);
         let mut s = crate::problem::pruned(settings(), sparsity, crossover);
-        (s.training.batch, s.training.momentum) = (batch, momentum);
+        (s.training.batch, s.training.optimizer) = (batch, crate::problem::momentum(momentum));
         s.privacy = Privacy { clip_norm: 1.0, noise_multiplier: 1.0, source: NoiseSource::Device { shares: 1 } };
         s.quantization = Quantization { step, rounding: Rounding::Stochastic };
         let mut examples = Examples::new(&model, 3, count);
@@ -107,10 +107,54 @@ fn a_sparser_model_needs_less() {
     let total = |sparsity, path: Path| {
         let crossover = if path == Path::Sparse { 1.0 } else { 0.0 };
         let s = crate::problem::pruned(settings(), sparsity, crossover);
-        let model =
-            chain([300, 1, 1], &[LayerSpec::Dense { outputs: 200, weights: Storage { live: 1, path } }, dense(4)]);
+        let model = chain(
+            [300, 1, 1],
+            &[LayerSpec::Dense { outputs: 200, bias: true, weights: Storage { live: 1, path } }, dense(4)],
+        );
         required_bytes(&server(s, &model, 1024).open().unwrap().offer.plan, 1024).unwrap()
     };
     assert!(total(0.9, Path::Sparse) * 4 < total(0.9, Path::Dense));
     assert!(total(0.9, Path::Sparse) * 4 < total(0.0, Path::Sparse));
+}
+
+/// With Adam a live weight takes 18 bytes: itself, as it came, two moments, and 2 bytes of column; a row takes 4 bytes more. Dense it
+/// would be 16 bytes for each weight, live or not.
+#[test]
+fn bytes_of_a_weight_follow_the_density() {
+    for density in [0.5, 0.3, 0.2, 0.1, 0.05, 0.02] {
+        let live = (512.0 * 512.0 * density) as u32;
+        let layer = LayerSpec::Dense { outputs: 512, bias: false, weights: Storage { live, path: Path::Sparse } };
+        let mut plan = crate::problem::plan_of(chain([512, 1, 1], &[layer]));
+        plan.training.optimizer = ClientOptimizer::ADAM;
+        let graph = siskin::model::Graph::new(&plan.model).unwrap();
+        let memory = MemoryPlan::new(&plan, &graph, 1024);
+        let values = [memory.columns, memory.local, memory.global, memory.moments].map(|r| r.len());
+        assert_eq!(values.iter().sum::<usize>(), 18 * live as usize);
+        assert_eq!(memory.row_ptrs.len(), 4 * 513);
+    }
+}
+
+/// A frozen layer has no copy of its values, no moments, no gradient and no place in a report, and the activations before the first
+/// layer that trains share their places.
+#[test]
+fn frozen_layers_cost_less() {
+    let all = [dense(200), LayerSpec::Tanh, dense(150), LayerSpec::Tanh, dense(4)];
+    let parts = |frozen: usize| {
+        let mut model = chain([100, 1, 1], &all);
+        model.layers.iter_mut().take(frozen).for_each(|l| l.train = Train::Nothing);
+        let weights = |l: &mut siskin::checkin::Layer, live| l.spec.storages_mut().for_each(|s| s.live = live);
+        weights(&mut model.layers[0], 20_000);
+        weights(&mut model.layers[2], 30_000);
+        weights(&mut model.layers[4], 600);
+        let mut plan = crate::problem::plan_of(model);
+        (plan.training.batch, plan.training.optimizer) = (8, ClientOptimizer::ADAM);
+        let graph = siskin::model::Graph::new(&plan.model).unwrap();
+        let m = MemoryPlan::new(&plan, &graph, 1024);
+        ([m.local, m.global, m.moments, m.activations, m.gradients].map(|r| r.len() / 4), graph.live)
+    };
+    let (first, second, last) = (20_200, 30_150, 604);
+    let total = first + second + last;
+    assert_eq!(parts(0), ([total, total, 2 * total, 8 * (100 + 200 + 150 + 4), 8 * (4 + 150 + 200)], total));
+    // No gradient flows below the last layer; the buffer for it still takes one example on its way into a batch.
+    assert_eq!(parts(4), ([total, last, 2 * last, 8 * (100 + 200 + 150), 101], last));
 }

@@ -3,9 +3,9 @@
 
 use crate::problem::plan_of;
 use siskin::arena::MemoryPlan;
-use siskin::checkin::{ModelSpec, Path, Training};
-use siskin::model::kernel::{GradSink, Pattern, PoolGeometry, portable, softmax_cross_entropy};
-use siskin::model::{Buffers, Graph, Op, train_step};
+use siskin::checkin::{ClientOptimizer, LayerSpec, Loss, ModelSpec, Path, Training, Window};
+use siskin::model::kernel::{ConvGeometry, GradSink, Pattern, PoolGeometry, portable, softmax_cross_entropy};
+use siskin::model::{Buffers, Draw, Graph, Node, train_step};
 
 /// Momentum, as `siskin::optim` defines it.
 struct Momentum<'a> {
@@ -18,7 +18,8 @@ impl GradSink for Momentum<'_> {
     fn take(&mut self, offset: usize, grad: &[f32]) {
         for (k, g) in grad.iter().enumerate() {
             let (w, v) = (&mut self.local[offset + k], &mut self.velocity[offset + k]);
-            *v = self.training.momentum * *v + (g + 0.0);
+            let ClientOptimizer::Sgd { momentum, .. } = self.training.optimizer else { panic!("another optimizer") };
+            *v = momentum * *v + g;
             *w -= self.training.learning_rate * *v;
         }
     }
@@ -60,18 +61,18 @@ impl Net {
             for node in &self.graph.nodes {
                 let x = acts.last().unwrap();
                 let mut y = vec![0.0; node.output.features() * batch];
-                match (node.op, node.weight.map(usize::from)) {
-                    (Op::Relu, _) => {
+                match (node.spec, (node.tensors > 0).then_some(usize::from(node.first_tensor))) {
+                    (LayerSpec::Relu, _) => {
                         y.copy_from_slice(x);
                         siskin::model::kernel::relu_forward(&mut y);
                     }
-                    (Op::Flatten, _) => y.copy_from_slice(x),
-                    (Op::MaxPool { window, stride }, _) => {
-                        portable::max_pool_forward(&pool(node, window, stride), x, &mut y, batch);
+                    (LayerSpec::Flatten, _) => y.copy_from_slice(x),
+                    (LayerSpec::MaxPool(window), _) => {
+                        portable::max_pool_forward(&pool(&self.graph, node, &window), x, &mut y, batch);
                     }
-                    (Op::Dense, Some(i)) => {
+                    (LayerSpec::Dense { .. }, Some(i)) => {
                         let (w, b) = self.weights(&local, i);
-                        let (inputs, outputs) = (node.input.features(), node.output.features());
+                        let (inputs, outputs) = (self.graph.input_of(node).features(), node.output.features());
                         match self.graph.tensors[i].path {
                             Path::Dense => portable::dense_forward(w, b, x, &mut y, inputs, outputs, batch),
                             Path::Sparse => {
@@ -79,8 +80,9 @@ impl Net {
                             }
                         }
                     }
-                    (Op::Conv(g), Some(i)) => {
+                    (LayerSpec::Conv2d { window, .. }, Some(i)) => {
                         let (w, b) = self.weights(&local, i);
+                        let g = convolution(&self.graph, node, &window);
                         match self.graph.tensors[i].path {
                             Path::Dense => portable::conv_forward(&g, w, b, x, &mut y, batch),
                             Path::Sparse => portable::csr_conv_forward(self.pattern(i), &g, w, b, x, &mut y, batch),
@@ -91,33 +93,37 @@ impl Net {
                 acts.push(y);
             }
             let mut dy = acts.last().unwrap().clone();
-            softmax_cross_entropy(&mut dy, labels, self.graph.classes as usize, batch);
+            softmax_cross_entropy(&mut dy, labels, self.graph.classes() as usize, batch);
             for (n, node) in self.graph.nodes.iter().enumerate().rev() {
                 let (x, y) = (&acts[n], &acts[n + 1]);
                 let mut dx = vec![0.0; x.len()];
-                match (node.op, node.weight.map(usize::from)) {
-                    (Op::Relu, _) => {
+                match (node.spec, (node.tensors > 0).then_some(usize::from(node.first_tensor))) {
+                    (LayerSpec::Relu, _) => {
                         dx.copy_from_slice(&dy);
                         siskin::model::kernel::relu_backward(y, &mut dx);
                     }
-                    (Op::Flatten, _) => dx.copy_from_slice(&dy),
-                    (Op::MaxPool { window, stride }, _) => {
-                        portable::max_pool_backward(&pool(node, window, stride), x, y, &dy, &mut dx, batch);
+                    (LayerSpec::Flatten, _) => dx.copy_from_slice(&dy),
+                    (LayerSpec::MaxPool(window), _) => {
+                        portable::max_pool_backward(&pool(&self.graph, node, &window), x, y, &dy, &mut dx, batch);
                     }
-                    (op, Some(i)) => {
-                        let (inputs, outputs) = (node.input.features(), node.output.features());
+                    (spec, Some(i)) => {
+                        let (inputs, outputs) = (self.graph.input_of(node).features(), node.output.features());
+                        let geometry = match spec {
+                            LayerSpec::Conv2d { window, .. } => Some(convolution(&self.graph, node, &window)),
+                            _ => None,
+                        };
                         let (pattern, sparse) = (self.pattern(i), self.graph.tensors[i].path == Path::Sparse);
                         let (w, _) = self.weights(&local, i);
-                        match (op, sparse) {
-                            (Op::Conv(g), false) => portable::conv_input_grad(&g, w, &dy, &mut dx, batch),
-                            (Op::Conv(g), true) => portable::csr_conv_input_grad(pattern, &g, w, &dy, &mut dx, batch),
+                        match (geometry, sparse) {
+                            (Some(g), false) => portable::conv_input_grad(&g, w, &dy, &mut dx, batch),
+                            (Some(g), true) => portable::csr_conv_input_grad(pattern, &g, w, &dy, &mut dx, batch),
                             (_, false) => portable::dense_input_grad(w, &dy, &mut dx, inputs, outputs, batch),
                             (_, true) => portable::csr_input_grad(pattern, w, &dy, &mut dx, inputs, outputs, batch),
                         }
                         let mut sink = self.sink(training, i, &mut local, &mut velocity);
-                        match (op, sparse) {
-                            (Op::Conv(g), false) => portable::conv_weight_grad(&g, &dy, x, batch, &mut sink),
-                            (Op::Conv(g), true) => {
+                        match (geometry, sparse) {
+                            (Some(g), false) => portable::conv_weight_grad(&g, &dy, x, batch, &mut sink),
+                            (Some(g), true) => {
                                 portable::csr_conv_weight_grad(pattern, &g, &dy, x, batch, &mut sink);
                             }
                             (_, false) => portable::dense_weight_grad(&dy, x, inputs, outputs, batch, &mut sink),
@@ -157,24 +163,43 @@ impl Net {
         plan.training.batch = labels.len() as u16;
         let memory = MemoryPlan::new(&plan, &self.graph, 1024);
         let (mut local, mut velocity) = (self.values.clone(), vec![0.0; self.values.len()]);
-        for _ in 0..steps {
+        for step in 0..steps {
             let mut activations = vec![0.0; memory.activations.len() / 4];
             let mut gradients = vec![0.0; memory.gradients.len() / 4];
             activations[..x.len()].copy_from_slice(x);
             train_step(
                 &self.graph,
-                training,
+                (Loss::SoftmaxCrossEntropy, training),
+                (Draw { seed: 0, step: step as u32 }, steps as u32),
                 (&self.row_ptrs, &self.columns),
                 (&mut local, &self.values, &mut velocity),
                 Buffers { activations: &mut activations, gradients: &mut gradients },
                 labels,
+                labels.len(),
             );
         }
         local
     }
 }
 
-fn pool(node: &siskin::model::Node, window: u32, stride: u32) -> PoolGeometry {
-    let [channels, in_h, in_w] = [node.input.channels, node.input.height, node.input.width].map(|n| n as usize);
-    PoolGeometry { channels, in_h, in_w, window: window as usize, stride: stride as usize }
+fn pool(graph: &Graph, node: &Node, window: &Window) -> PoolGeometry {
+    let input = graph.input_of(node);
+    let [channels, in_h, in_w] = [input.channels, input.height, input.width].map(|n| n as usize);
+    let [kernel, stride, dilation] = [window.kernel, window.stride, window.dilation].map(|axes| axes.map(usize::from));
+    PoolGeometry { channels, in_h, in_w, kernel, stride, padding: window.padding.map(usize::from), dilation }
+}
+
+fn convolution(graph: &Graph, node: &Node, window: &Window) -> ConvGeometry {
+    let pool = pool(graph, node, window);
+    ConvGeometry {
+        in_channels: pool.channels,
+        in_h: pool.in_h,
+        in_w: pool.in_w,
+        out_channels: node.output.channels as usize,
+        kernel: pool.kernel,
+        stride: pool.stride,
+        padding: pool.padding,
+        dilation: pool.dilation,
+        groups: 1,
+    }
 }

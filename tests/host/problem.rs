@@ -3,8 +3,8 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use siskin::checkin::{
-    LayerSpec, Loss, ModelSpec, NoiseSource, Path, Plan, Policy, Population, Privacy, Quantization, Rounding, Storage,
-    Training, Upload, Weighting,
+    ClientOptimizer, Layer, LayerSpec, Loss, ModelSpec, NoiseSource, Path, Plan, Policy, Population, Privacy,
+    Quantization, Rounding, Storage, Training, Upload, Weighting, Window,
 };
 use siskin::data::SliceStore;
 use siskin::session::Config;
@@ -24,20 +24,29 @@ pub(crate) fn mlp() -> ModelSpec {
 
 /// Two convolutions (one strided and padded), pooling, one dense layer; 6 x 6 images.
 pub(crate) fn cnn() -> ModelSpec {
-    let conv = |outputs, kernel, padding| LayerSpec::Conv2d { outputs, kernel, stride: 1, padding, weights: ANY };
-    let pool = LayerSpec::MaxPool { window: 2, stride: 2 };
+    let pool = LayerSpec::MaxPool(Window::square(2, 2, 0));
     chain(
         [1, 6, 6],
-        &[conv(4, 3, 1), LayerSpec::Relu, pool, conv(3, 2, 0), LayerSpec::Relu, LayerSpec::Flatten, dense(4)],
+        &[conv(4, 3, 1, 1), LayerSpec::Relu, pool, conv(3, 2, 1, 0), LayerSpec::Relu, LayerSpec::Flatten, dense(4)],
     )
 }
 
 pub(crate) fn dense(outputs: u16) -> LayerSpec {
-    LayerSpec::Dense { outputs, weights: ANY }
+    LayerSpec::Dense { outputs, bias: true, weights: ANY }
+}
+
+pub(crate) fn conv(outputs: u16, kernel: u8, stride: u8, padding: u8) -> LayerSpec {
+    let window = Window::square(kernel, stride, padding);
+    LayerSpec::Conv2d { outputs, groups: 1, window, bias: true, weights: ANY }
+}
+
+/// Stochastic gradient descent with momentum.
+pub(crate) fn momentum(momentum: f32) -> ClientOptimizer {
+    ClientOptimizer::Sgd { momentum, nesterov: false }
 }
 
 pub(crate) fn chain(input: [u16; 3], layers: &[LayerSpec]) -> ModelSpec {
-    ModelSpec { input, layers: layers.iter().copied().collect(), loss: Loss::SoftmaxCrossEntropy }
+    ModelSpec { input, layers: layers.iter().copied().map(Layer::from).collect(), loss: Loss::SoftmaxCrossEntropy }
 }
 
 pub(crate) struct Examples {
@@ -92,14 +101,7 @@ pub(crate) fn settings() -> Settings {
         deadline_ms: 600_000,
         selection: Selection::Fixed,
         close: Close::Deadline,
-        training: Training {
-            epochs: 2,
-            batch: 8,
-            max_examples: 1000,
-            learning_rate: 0.1,
-            momentum: 0.9,
-            proximal: 0.0,
-        },
+        training: Training { optimizer: momentum(0.9), proximal: 0.0, max_examples: 1000, ..Training::sgd(2, 8, 0.1) },
         privacy: Privacy { clip_norm: 100.0, noise_multiplier: 0.0, source: NoiseSource::Server },
         quantization: Quantization { step: 1e-3, rounding: Rounding::Nearest },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000 },
@@ -148,7 +150,7 @@ pub(crate) fn profiles() -> Vec<Profile> {
         s
     };
     let proximal = |mut s: Settings| {
-        (s.training.momentum, s.training.proximal) = (0.0, 0.5);
+        (s.training.optimizer, s.training.proximal) = (momentum(0.0), 0.5);
         s
     };
     let noisy = |mut s: Settings| {

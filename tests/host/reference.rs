@@ -2,7 +2,7 @@
 //! with full batches (so that the order of the examples does not matter).
 
 use crate::problem::Examples;
-use siskin::checkin::Training;
+use siskin::checkin::{ClientOptimizer, Training};
 
 /// A layer: weights `[out][in]`, biases, and which weights live.
 struct Layer {
@@ -80,7 +80,8 @@ pub(crate) fn delta(
     assert!(usize::from(training.batch) >= examples.len(), "full batches only");
     let global: Vec<f64> = global.iter().map(|v| f64::from(*v)).collect();
     let (mut local, mut velocity) = (global.clone(), vec![0.0; global.len()]);
-    let [rate, momentum, proximal] = [training.learning_rate, training.momentum, training.proximal].map(f64::from);
+    let ClientOptimizer::Sgd { momentum, .. } = training.optimizer else { panic!("another optimizer") };
+    let [rate, momentum, proximal] = [training.learning_rate, momentum, training.proximal].map(f64::from);
     for _ in 0..training.epochs {
         let grad = gradient(&local, live, widths, examples);
         for i in (0..local.len()).filter(|i| live[*i]) {

@@ -1,7 +1,7 @@
 //! Whole rounds: what a model becomes, and what becomes of every device.
 
 use crate::device::{Lent, play, play_in};
-use crate::problem::{self, Examples, config, mlp, profiles, rng, server, settings};
+use crate::problem::{self, Examples, config, mlp, momentum, profiles, rng, server, settings};
 use crate::reference;
 use siskin::checkin::{NoiseSource, Privacy, Quantization, Rounding, Weighting};
 use siskin::quantize::Step;
@@ -95,7 +95,7 @@ fn sparse_and_masked() {
 #[test]
 fn proximal_without_momentum_clipped() {
     let mut s = fine(settings());
-    (s.training.momentum, s.training.proximal, s.training.learning_rate) = (0.0, 1.0, 0.4);
+    (s.training.optimizer, s.training.proximal, s.training.learning_rate) = (momentum(0.0), 1.0, 0.4);
     s.privacy.clip_norm = 0.3;
     s.quantization.step = 3e-5;
     a_round_gives_the_mean(s, 1024, usize::MAX);

@@ -1,7 +1,7 @@
 //! The whole path on the average: quantised and summed over many devices, the mean is the unquantised one.
 
 use crate::device::play;
-use crate::problem::{Examples, config, mlp, rng, server, settings};
+use crate::problem::{Examples, config, mlp, momentum, rng, server, settings};
 use crate::reference;
 use siskin::checkin::{Quantization, Rounding};
 use siskin::session::Outcome;
@@ -14,7 +14,7 @@ fn the_mean_of_stochastically_rounded_reports_is_unbiased() {
     let devices = 400;
     let mut s = settings();
     s.cohort = devices;
-    (s.training.batch, s.training.epochs, s.training.momentum) = (64, 1, 0.0);
+    (s.training.batch, s.training.epochs, s.training.optimizer) = (64, 1, momentum(0.0));
     s.quantization = Quantization { step: 0.02, rounding: Rounding::Stochastic };
     let step = f64::from(s.quantization.step);
     let mut server = server(s.clone(), &mlp(), 1024);
@@ -53,7 +53,7 @@ fn the_mean_of_stochastically_rounded_reports_is_unbiased() {
 #[test]
 fn rounding_to_the_nearest_loses_what_is_small() {
     let mut s = settings();
-    (s.training.batch, s.training.epochs, s.training.momentum) = (64, 1, 0.0);
+    (s.training.batch, s.training.epochs, s.training.optimizer) = (64, 1, momentum(0.0));
     s.quantization = Quantization { step: 0.02, rounding: Rounding::Nearest };
     let mut server = server(s.clone(), &mlp(), 1024);
     let before = server.model().params().to_vec();

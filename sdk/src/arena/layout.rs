@@ -41,11 +41,11 @@ impl Region {
 /// Where everything lies, and how many bytes a plan takes.
 ///
 /// ```text
-/// | frame in | frame out || row pointers | columns | local | global | velocity || scratch                           |
+/// | frame in | frame out || row pointers | columns | local | global | moments  || scratch                           |
 /// '-- needed to check in-''------------- persistent ---------------------------''-- one of: training | range coder --'
 ///                                                  '- report, once trained -'
 /// ```
-/// `local` becomes the delta and then the symbols; the report is coded into the bytes of `global` and `velocity`.
+/// `local` becomes the delta and then the symbols; the report is coded into the bytes of `global` and `moments`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryPlan {
     /// A frame from the server, until it is whole.
@@ -58,21 +58,21 @@ pub struct MemoryPlan {
     pub columns: Region,
     /// The parameters in training, `f32`.
     pub local: Region,
-    /// The parameters as they came, `f32`.
+    /// Those of them that train, as they came, `f32`.
     pub global: Region,
-    /// Momentum, `f32`; empty without momentum.
-    pub velocity: Region,
+    /// What the optimizer keeps of them, `f32`: nothing, a velocity, or two moments.
+    pub moments: Region,
     /// Room for the report's header behind the values that the report overwrites.
     pub header: Region,
     /// Activations of a batch, `f32`.
     pub activations: Region,
-    /// Gradients of activations, two buffers, `f32`.
+    /// Gradients of activations, `f32`.
     pub gradients: Region,
-    /// Labels of a batch, `u32`.
-    pub labels: Region,
+    /// Targets of a batch, 32 bits each.
+    pub targets: Region,
     /// State of the range coder; overlays the three above.
     pub coder: Region,
-    /// The coded report; overlays `global` and `velocity`.
+    /// The coded report; overlays `global` and `moments`.
     pub report: Region,
     /// All of it: what the caller must lend; `usize::MAX` where the target cannot address as much.
     pub total: usize,
@@ -97,10 +97,9 @@ impl MemoryPlan {
         let frame_out = next(max_frame);
         let row_ptrs = next(4 * graph.row_ptrs);
         let columns = next(2 * graph.columns);
-        let values = 4 * graph.stored;
-        let local = next(values);
-        let global = next(values);
-        let velocity = next(if plan.training.momentum > 0.0 { values } else { 0 });
+        let local = next(4 * graph.stored);
+        let global = next(4 * graph.trained);
+        let moments = next(4 * graph.trained * plan.training.optimizer.moments());
         let header = next(crate::report::MAX_HEADER);
         let report = Region::new(global.start, at - global.start);
         let scratch = at;
@@ -112,8 +111,10 @@ impl MemoryPlan {
         // Saturating: on a 32-bit device a plan may ask for more than its address space, and must then be refused, not wrap.
         let activations = next((4 * graph.activations).saturating_mul(batch));
         // The loader stages one example here before it is spread over the batch.
-        let gradients = next((8 * graph.gradient).saturating_mul(batch).max(4 * graph.input.features()));
-        let labels = next(4 * batch);
+        let targets = graph.targets(plan.model.loss);
+        let staged = 4 * (graph.input.features() + targets);
+        let gradients = next((4 * graph.gradients).saturating_mul(batch).max(staged));
+        let targets = next((4 * targets).saturating_mul(batch));
         let coder = Region::new(scratch, range_coder::RowColumn::required_scratch(graph.widest() as u32));
         let total = at.max(align(scratch.saturating_add(coder.len)));
         Self {
@@ -123,11 +124,11 @@ impl MemoryPlan {
             columns,
             local,
             global,
-            velocity,
+            moments,
             header,
             activations,
             gradients,
-            labels,
+            targets,
             coder,
             report,
             total,
@@ -148,12 +149,12 @@ impl MemoryPlan {
             ("pattern: row pointers", self.row_ptrs.len),
             ("pattern: columns", self.columns.len),
             ("parameters, local", self.local.len),
-            ("parameters, global", self.global.len),
-            ("velocity (momentum)", self.velocity.len),
+            ("parameters in training, as they came", self.global.len),
+            ("moments of the optimizer", self.moments.len),
             ("report header", self.header.len),
             ("activations", self.activations.len),
             ("gradients of activations", self.gradients.len),
-            ("labels", self.labels.len),
+            ("targets", self.targets.len),
         ]
     }
 }
@@ -176,7 +177,7 @@ pub fn required_bytes(plan: &Plan, max_frame: usize) -> Result<usize, PlanError>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkin::{LayerSpec, Loss, ModelSpec, Path, Storage};
+    use crate::checkin::{Layer, LayerSpec, Loss, ModelSpec, Path, Storage, Window};
 
     #[test]
     fn what_cannot_be_addressed_saturates() {
@@ -190,15 +191,16 @@ mod tests {
     fn the_largest_plan_is_counted_in_full() {
         let conv = LayerSpec::Conv2d {
             outputs: 63,
-            kernel: 1,
-            stride: 1,
-            padding: 0,
+            groups: 1,
+            window: Window::POINT,
+            bias: true,
             weights: Storage { live: 63, path: Path::Dense },
         };
-        let dense = LayerSpec::Dense { outputs: 1, weights: Storage { live: 63 * 256 * 256, path: Path::Dense } };
+        let weights = Storage { live: 63 * 256 * 256, path: Path::Dense };
+        let dense = LayerSpec::Dense { outputs: 1, bias: true, weights };
         let spec = ModelSpec {
             input: [1, 256, 256],
-            layers: [conv, dense].into_iter().collect(),
+            layers: [conv, dense].map(Layer::from).into_iter().collect(),
             loss: Loss::SoftmaxCrossEntropy,
         };
         let graph = Graph::new(&spec).unwrap();
@@ -206,14 +208,7 @@ mod tests {
             population: crate::checkin::Population::new(),
             round: 0,
             model: spec,
-            training: crate::checkin::Training {
-                epochs: 1,
-                batch: 1024,
-                max_examples: 1,
-                learning_rate: 1.0,
-                momentum: 0.0,
-                proximal: 0.0,
-            },
+            training: crate::checkin::Training::sgd(1, 1024, 1.0),
             privacy: crate::checkin::Privacy {
                 clip_norm: 1.0,
                 noise_multiplier: 0.0,

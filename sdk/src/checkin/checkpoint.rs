@@ -108,7 +108,7 @@ pub fn write_checkpoint<'v>(
     out[..4].copy_from_slice(&MAGIC);
     out[4..8].copy_from_slice(&[VERSION, 0, 0, 0]);
     out[8..12].copy_from_slice(&round.to_le_bytes());
-    out[12..16].copy_from_slice(&(graph.live as u32).to_le_bytes());
+    out[12..16].copy_from_slice(&(graph.values as u32).to_le_bytes());
     let mut at = HEADER;
     let mut parts = parts.into_iter();
     for (index, tensor) in graph.tensors.iter().enumerate() {
@@ -195,7 +195,7 @@ impl CheckpointReader {
             if within < mask {
                 self.mask(now, tensor, memory, arena)?;
             } else {
-                let at = 4 * tensor.at + within - mask;
+                let at = 4 * tensor.at as usize + within - mask;
                 arena.bytes_mut(memory.local.part(at, now.len())).copy_from_slice(now);
             }
             self.within += now.len() as u32;
@@ -213,7 +213,7 @@ impl CheckpointReader {
         header[..4].copy_from_slice(&MAGIC);
         header[4] = VERSION;
         header[8..12].copy_from_slice(&round.to_le_bytes());
-        header[12..].copy_from_slice(&(graph.live as u32).to_le_bytes());
+        header[12..].copy_from_slice(&(graph.values as u32).to_le_bytes());
         let at = self.offset as usize;
         if header[at] == byte {
             return Ok(());
@@ -223,7 +223,7 @@ impl CheckpointReader {
                 expected: round,
                 got: round ^ (u32::from(header[at] ^ byte) << (8 * (at - 8))),
             },
-            12.. => CheckpointError::Length { expected: graph.live as u32, got: u32::from(byte) << (8 * (at - 12)) },
+            12.. => CheckpointError::Length { expected: graph.values as u32, got: u32::from(byte) << (8 * (at - 12)) },
             _ => CheckpointError::Header,
         })
     }
@@ -238,8 +238,8 @@ impl CheckpointReader {
     ) -> Result<(), CheckpointError> {
         let (rows, cols) = (tensor.rows as usize, tensor.cols as usize);
         let [row_ptrs, columns] = arena.split([memory.row_ptrs, memory.columns]);
-        let row_ptrs: &mut [u32] = &mut crate::arena::cast(row_ptrs)[tensor.row_ptr_at..][..rows + 1];
-        let columns: &mut [u16] = &mut crate::arena::cast(columns)[tensor.cols_at..][..tensor.live as usize];
+        let row_ptrs: &mut [u32] = &mut crate::arena::cast(row_ptrs)[tensor.row_ptr_at as usize..][..rows + 1];
+        let columns: &mut [u16] = &mut crate::arena::cast(columns)[tensor.cols_at as usize..][..tensor.live as usize];
         let mut position = 8 * self.within as usize;
         if position == 0 {
             row_ptrs[0] = 0;
@@ -296,7 +296,7 @@ impl CheckpointReader {
         }
         let mut seen = 0;
         for tensor in &graph.tensors {
-            let values = &mut local[tensor.at..tensor.at + tensor.stored()];
+            let values = &mut local[tensor.range()];
             let live = &values[..tensor.live as usize];
             if !live.iter().fold(true, |all, v| all & v.is_finite()) {
                 let index = live.iter().position(|v| !v.is_finite()).unwrap_or(0);
@@ -307,7 +307,7 @@ impl CheckpointReader {
                 crate::model::mask::expand(&tensor.pattern(row_ptrs, columns), tensor.cols as usize, values);
             }
         }
-        crate::arena::cast::<f32>(global).copy_from_slice(local);
+        crate::arena::cast::<f32>(global).copy_from_slice(&local[..graph.trained]);
         Ok(())
     }
 }
@@ -320,7 +320,7 @@ mod tests {
     fn graph() -> Graph {
         // 3 x 3 with 4 live: 2 bytes of mask and 16 of values, then 12 of bias.
         let weights = Storage { live: 4, path: Path::Sparse };
-        let layers = [LayerSpec::Dense { outputs: 3, weights }].into_iter().collect();
+        let layers = [LayerSpec::Dense { outputs: 3, bias: true, weights }.into()].into_iter().collect();
         Graph::new(&ModelSpec { input: [3, 1, 1], layers, loss: Loss::SoftmaxCrossEntropy }).unwrap()
     }
 

@@ -1,14 +1,16 @@
 //! Check-in: what a device is asked to do (task, plan, checkpoint), or why not (rejection).
 
 mod checkpoint;
+mod layer;
 mod plan;
 mod policy;
 
 pub(crate) use checkpoint::CheckpointReader;
 pub use checkpoint::{CheckpointError, checkpoint_len, write_checkpoint};
+pub use layer::{Layer, LayerSpec, Loss, MAX_LAYERS, ModelSpec, Path, Storage, Train, Window};
 pub use plan::{
-    LayerSpec, Loss, MAX_LAYERS, ModelSpec, NoiseSource, Path, Plan, PlanError, Privacy, Quantization, Rounding,
-    Storage, Training, Upload, Weighting,
+    ClientOptimizer, NoiseSource, Plan, PlanError, Privacy, Quantization, RateSchedule, Rounding, Training, Upload,
+    Weighting,
 };
 pub use policy::{Policy, PolicyViolation};
 

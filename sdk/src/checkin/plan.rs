@@ -1,12 +1,8 @@
 //! The plan: what a device computes in one round, as the server sends it.
 
-use super::Population;
+use super::{ModelSpec, Population};
 use crate::wire::{Reader, WireError};
-use heapless::Vec;
 use serde::{Deserialize, Serialize};
-
-/// Layers that a plan may have.
-pub const MAX_LAYERS: usize = 24;
 
 /// Everything that a device needs to know to take part in a round, but the parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,81 +23,7 @@ pub struct Plan {
     pub upload: Upload,
 }
 
-/// The network: a chain of layers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ModelSpec {
-    /// Shape of one example `[channels, height, width]`; features are stored in that order.
-    pub input: [u16; 3],
-    /// The layers in the order of the forward pass. The last one's features are the logits.
-    pub layers: Vec<LayerSpec, MAX_LAYERS>,
-    /// What is minimised.
-    pub loss: Loss,
-}
-
-/// One layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LayerSpec {
-    /// `y = W x + b`, `W` is `[outputs, inputs]`.
-    Dense {
-        /// Output features.
-        outputs: u16,
-        /// How `W` is stored.
-        weights: Storage,
-    },
-    /// Two-dimensional convolution, `W` is `[outputs, inputs * kernel * kernel]`.
-    Conv2d {
-        /// Output channels.
-        outputs: u16,
-        /// Height and width of the kernel.
-        kernel: u8,
-        /// Step between windows.
-        stride: u8,
-        /// Zeros added on each side.
-        padding: u8,
-        /// How `W` is stored.
-        weights: Storage,
-    },
-    /// Largest value of each window.
-    MaxPool {
-        /// Height and width of the window.
-        window: u8,
-        /// Step between windows.
-        stride: u8,
-    },
-    /// `max(x, 0)`.
-    Relu,
-    /// `[channels, height, width]` becomes `[channels * height * width]`.
-    Flatten,
-}
-
-/// How the weights of a layer are stored and computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Storage {
-    /// Weights that are not pruned; all of them if nothing is pruned.
-    pub live: u32,
-    /// Which loops run.
-    pub path: Path,
-}
-
-/// Loops over every weight, or over the live ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Path {
-    /// The whole matrix; pruned entries are held at zero. Faster above the crossover density.
-    Dense,
-    /// Compressed rows: memory and time in proportion to the live weights.
-    Sparse,
-}
-
-/// The loss.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Loss {
-    /// Softmax cross-entropy, mean over the batch.
-    SoftmaxCrossEntropy,
-}
-
-/// Local training: stochastic gradient descent.
+/// Local training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Training {
     /// Passes over the local examples, at least 1.
@@ -110,12 +32,93 @@ pub struct Training {
     pub batch: u16,
     /// A device with more examples trains on this many of them, drawn once a round.
     pub max_examples: u32,
-    /// Step size.
+    /// Step size at its highest.
     pub learning_rate: f32,
-    /// Momentum coefficient in `[0, 1)`; 0 needs no velocity in memory.
-    pub momentum: f32,
+    /// How the step size changes over the steps of one round.
+    pub schedule: RateSchedule,
+    /// How a gradient becomes a step.
+    pub optimizer: ClientOptimizer,
+    /// Coefficient of the weight decay; 0 is off. Added to the gradient, except where the optimizer decouples it.
+    pub weight_decay: f32,
     /// Coefficient of the proximal term `mu / 2 * ||w - w_global||^2` (FedProx, Li et al. 2020, eq. 2); 0 is off.
     pub proximal: f32,
+}
+
+impl Training {
+    /// Plain stochastic gradient descent over all examples.
+    pub const fn sgd(epochs: u16, batch: u16, learning_rate: f32) -> Self {
+        Self {
+            epochs,
+            batch,
+            max_examples: u32::MAX,
+            learning_rate,
+            schedule: RateSchedule::Constant,
+            optimizer: ClientOptimizer::Sgd { momentum: 0.0, nesterov: false },
+            weight_decay: 0.0,
+            proximal: 0.0,
+        }
+    }
+}
+
+/// How a gradient becomes a step of local training.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum ClientOptimizer {
+    /// Stochastic gradient descent: `v = momentum * v + g`, `w -= rate * v` (or `rate * (g + momentum * v)`).
+    Sgd {
+        /// In `[0, 1)`; 0 needs no velocity in memory.
+        momentum: f32,
+        /// Nesterov's way.
+        nesterov: bool,
+    },
+    /// Adam (Kingma and Ba 2015, algorithm 1), with bias correction; two moments in memory, zero at the start of a round.
+    Adam {
+        /// Decay of the first moment, in `[0, 1)`.
+        beta1: f32,
+        /// Decay of the second moment, in `[0, 1)`.
+        beta2: f32,
+        /// Added to the root of the second moment, above 0.
+        epsilon: f32,
+        /// Weight decay shrinks the weights before the step instead of joining the gradient (AdamW, Loshchilov and Hutter 2019).
+        decoupled: bool,
+    },
+}
+
+impl ClientOptimizer {
+    /// Adam with the usual numbers: 0.9, 0.999, 1e-8.
+    pub const ADAM: Self = Self::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decoupled: false };
+    /// AdamW with the same numbers.
+    pub const ADAMW: Self = Self::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decoupled: true };
+
+    /// Numbers that it keeps for each parameter.
+    pub const fn moments(&self) -> usize {
+        match self {
+            Self::Sgd { momentum, .. } if *momentum == 0.0 => 0,
+            Self::Sgd { .. } => 1,
+            Self::Adam { .. } => 2,
+        }
+    }
+}
+
+/// The step size over the steps of one round, as a factor of the learning rate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum RateSchedule {
+    /// 1.
+    Constant,
+    /// From 1 at the first step in a straight line to `end` at the last.
+    Linear {
+        /// In `[0, 1]`.
+        end: f32,
+    },
+    /// From 1 at the first step by half a cosine to `end` at the last (Loshchilov and Hutter 2017, eq. 5).
+    Cosine {
+        /// In `[0, 1]`.
+        end: f32,
+    },
+    /// From `1 / steps` in a straight line to 1 in so many steps, 1 from then on.
+    WarmUp {
+        /// Steps, at least 1.
+        steps: u32,
+    },
 }
 
 /// Bound and noise of one report.
@@ -235,7 +238,7 @@ impl Plan {
     /// Magic and version that begin an encoded plan.
     pub(crate) const MAGIC: [u8; 4] = *b"SKPL";
     /// Version of the encoding.
-    pub const VERSION: u8 = 1;
+    pub const VERSION: u8 = 2;
 
     /// Writes the plan and returns its length in bytes.
     ///
@@ -266,9 +269,11 @@ impl Plan {
         let p = &self.privacy;
         within("training.epochs", f32::from(t.epochs), 1.0, 1000.0)?;
         within("training.batch", f32::from(t.batch), 1.0, 1024.0)?;
-        within("training.max_examples", t.max_examples as f32, 1.0, 4e9)?;
+        within("training.max_examples", t.max_examples as f32, 1.0, 4.3e9)?;
         within("training.learning_rate", t.learning_rate, 1e-12, 1e6)?;
-        within("training.momentum", t.momentum, 0.0, 0.9999)?;
+        t.schedule.validate()?;
+        t.optimizer.validate()?;
+        within("training.weight_decay", t.weight_decay, 0.0, 1e6)?;
         within("training.proximal", t.proximal, 0.0, 1e6)?;
         within("privacy.clip_norm", p.clip_norm, 1e-12, 1e12)?;
         within("privacy.noise_multiplier", p.noise_multiplier, 0.0, 1e6)?;
@@ -286,6 +291,29 @@ impl Plan {
     /// A short fingerprint of the encoded plan, for logs and report headers; it is not a cryptographic hash.
     pub fn fingerprint(bytes: &[u8]) -> u32 {
         crate::wire::checksum(bytes)
+    }
+}
+
+impl ClientOptimizer {
+    fn validate(&self) -> Result<(), PlanError> {
+        match *self {
+            Self::Sgd { momentum, .. } => within("training.optimizer.momentum", momentum, 0.0, 0.9999),
+            Self::Adam { beta1, beta2, epsilon, .. } => {
+                within("training.optimizer.beta1", beta1, 0.0, 0.9999)?;
+                within("training.optimizer.beta2", beta2, 0.0, 0.999_999)?;
+                within("training.optimizer.epsilon", epsilon, 1e-20, 1e6)
+            }
+        }
+    }
+}
+
+impl RateSchedule {
+    fn validate(&self) -> Result<(), PlanError> {
+        match *self {
+            Self::Constant => Ok(()),
+            Self::Linear { end } | Self::Cosine { end } => within("training.schedule.end", end, 0.0, 1.0),
+            Self::WarmUp { steps } => within("training.schedule.steps", steps as f32, 1.0, 4.3e9),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ mod shuffle;
 
 pub use shuffle::Shuffle;
 
-pub(crate) use batch::{Batches, load};
+pub(crate) use batch::{Batches, Rules, Staging, load};
 
 /// A device's local examples.
 ///
@@ -26,6 +26,22 @@ pub trait ExampleStore {
     /// # Errors
     /// [`StoreError`] if the example cannot be read; the round is then given up, and the server is told so.
     fn read(&mut self, index: u32, features: &mut [f32]) -> Result<u32, StoreError>;
+
+    /// As [`read`](Self::read), for models with more than one target an example: a class for each position, or the bits
+    /// ([`f32::to_bits`]) of one number for each output. [`IGNORE`](crate::model::kernel::IGNORE) marks a position that has no
+    /// class. What comes without an implementation of this is one label.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read); [`StoreError::Targets`] if the store has another number of them.
+    fn read_targets(&mut self, index: u32, features: &mut [f32], targets: &mut [u32]) -> Result<(), StoreError> {
+        match targets {
+            [label] => {
+                *label = self.read(index, features)?;
+                Ok(())
+            }
+            _ => Err(StoreError::Targets { expected: targets.len() as u32, got: 1 }),
+        }
+    }
 }
 
 /// An example could not be used.
@@ -54,6 +70,29 @@ pub enum StoreError {
         /// Which feature.
         feature: u32,
     },
+    /// It has another number of targets than the plan's output asks for.
+    Targets {
+        /// Targets of the plan.
+        expected: u32,
+        /// Targets of the store.
+        got: u32,
+    },
+    /// A target that is a number is not finite, or not in `[0, 1]` where the loss needs it.
+    Target {
+        /// Which example.
+        index: u32,
+        /// Which target of it.
+        target: u32,
+    },
+    /// A feature is no token of the plan's vocabulary: not a whole number below its size.
+    Token {
+        /// Which example.
+        index: u32,
+        /// Which feature.
+        feature: u32,
+        /// Size of the vocabulary.
+        vocabulary: u32,
+    },
     /// The label is not below the number of classes.
     Label {
         /// Which example.
@@ -71,6 +110,13 @@ impl core::fmt::Display for StoreError {
             Self::Read { index, code } => write!(f, "example {index} cannot be read (code {code})"),
             Self::Shape { expected, got } => write!(f, "examples have {got} features, the plan's input has {expected}"),
             Self::NotFinite { index, feature } => write!(f, "feature {feature} of example {index} is not finite"),
+            Self::Targets { expected, got } => {
+                write!(f, "examples have {got} targets, the plan's output asks for {expected}")
+            }
+            Self::Target { index, target } => write!(f, "target {target} of example {index} is out of range"),
+            Self::Token { index, feature, vocabulary } => {
+                write!(f, "feature {feature} of example {index} is no token below the plan's {vocabulary}")
+            }
             Self::Label { index, label, classes } => {
                 write!(f, "label {label} of example {index} is not below the plan's {classes} classes")
             }

@@ -8,5 +8,5 @@ mod layers;
 pub(crate) mod mask;
 mod network;
 
-pub use graph::{Graph, MAX_TENSORS, Node, Op, Shape, Tensor};
-pub use network::{Buffers, Parameters, forward, train_step};
+pub use graph::{Graph, MAX_TENSORS, Node, Role, Shape, Tensor};
+pub use network::{Buffers, Draw, Parameters, backward, forward, forward_training, train_step};

@@ -1,8 +1,75 @@
 //! The client optimizer, and what it leaves: the delta.
 
+mod adam;
+mod local;
+mod rate;
 mod sgd;
 
-pub use sgd::Sgd;
+pub use local::{Local, Step};
+pub use rate::rate;
+
+use crate::model::Tensor;
+use crate::model::kernel::{GradSink, Pattern};
+
+/// Takes the gradients of a network, tensor by tensor in the order of the backward pass, as soon as each is known: what
+/// local training is to the network. Nothing but a trained tensor ever comes.
+pub trait Learner {
+    /// Takes the gradient of one tensor, piece by piece.
+    type Sink<'s>: GradSink
+    where
+        Self: 's;
+
+    /// The stored values of all tensors, as they are now.
+    fn values(&self) -> &[f32];
+
+    /// Where the gradient of `tensor` goes.
+    fn sink(&mut self, tensor: &Tensor) -> Self::Sink<'_>;
+
+    /// The gradient of `tensor` is complete; `pattern` says which entries live.
+    fn complete(&mut self, tensor: &Tensor, pattern: &Pattern<'_>);
+}
+
+/// Writes gradients into an array instead of taking a step: `[trained]`, in the order of the stored values; pruned entries of
+/// tensors that run through the dense loops are zero.
+#[derive(Debug)]
+pub struct Gradients<'a> {
+    /// The stored values of all tensors.
+    pub values: &'a [f32],
+    /// The gradients, [`Graph::trained`](crate::model::Graph::trained) of them.
+    pub gradients: &'a mut [f32],
+}
+
+/// The sink of [`Gradients`].
+#[derive(Debug)]
+pub struct Copy<'s>(&'s mut [f32]);
+
+impl GradSink for Copy<'_> {
+    #[inline(always)]
+    fn take(&mut self, offset: usize, grad: &[f32]) {
+        self.0[offset..offset + grad.len()].copy_from_slice(grad);
+    }
+}
+
+impl Learner for Gradients<'_> {
+    type Sink<'s>
+        = Copy<'s>
+    where
+        Self: 's;
+
+    fn values(&self) -> &[f32] {
+        self.values
+    }
+
+    fn sink(&mut self, tensor: &Tensor) -> Copy<'_> {
+        Copy(&mut self.gradients[tensor.range()])
+    }
+
+    fn complete(&mut self, tensor: &Tensor, pattern: &Pattern<'_>) {
+        if tensor.is_masked() {
+            crate::model::mask::pin(pattern, tensor.cols as usize, &mut self.gradients[tensor.range()]);
+        }
+    }
+}
 
 /// The change of the parameters, **global minus local** (the pseudo-gradient of Reddi et al. 2021), over the live
 /// coordinates in the order in which a report carries them.

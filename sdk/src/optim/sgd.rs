@@ -1,58 +1,59 @@
-//! Stochastic gradient descent with momentum and the proximal term of FedProx.
+//! Stochastic gradient descent with momentum, weight decay and the proximal term of FedProx.
 //!
-//! `g += mu (w - w_global)`, `v = beta v + g`, `w -= lr v` (Sutskever et al. 2013 as PyTorch writes it; Li et al. 2020,
-//! algorithm 2). Gradients come in pieces and are used at once, so none is stored: with momentum off the whole optimizer
-//! needs no memory, with it one value a parameter.
+//! `g += lambda w + mu (w - w_global)`, `v = beta v + g`, `w -= lr v`, or with Nesterov's momentum `w -= lr (g + beta v)` (Sutskever
+//! et al. 2013 as PyTorch writes it; Li et al. 2020, algorithm 2). Gradients come in pieces and are used at once, so none is
+//! stored: with momentum off the whole optimizer needs no memory, with it one value a parameter.
 
-use crate::checkin::Training;
-use crate::model::kernel::GradSink;
+use crate::checkin::{ClientOptimizer, Training};
 
-/// The optimizer over one tensor's stored values.
-#[derive(Debug)]
-pub struct Sgd<'a> {
+/// The numbers of one step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sgd {
     rate: f32,
     momentum: f32,
+    nesterov: bool,
+    decay: f32,
     proximal: f32,
-    local: &'a mut [f32],
-    global: &'a [f32],
-    velocity: &'a mut [f32],
 }
 
-impl<'a> Sgd<'a> {
-    /// The tensor's parameters in training, as they came, and their velocity (empty without momentum).
-    pub fn new(training: &Training, local: &'a mut [f32], global: &'a [f32], velocity: &'a mut [f32]) -> Self {
-        debug_assert_eq!(local.len(), global.len());
-        debug_assert!(training.momentum == 0.0 || velocity.len() == local.len());
-        let Training { learning_rate: rate, momentum, proximal, .. } = *training;
-        Self { rate, momentum, proximal, local, global, velocity }
+impl Sgd {
+    pub(super) fn new(training: &Training, rate: f32) -> Self {
+        let (momentum, nesterov) = match training.optimizer {
+            ClientOptimizer::Sgd { momentum, nesterov } => (momentum, nesterov),
+            ClientOptimizer::Adam { .. } => (0.0, false),
+        };
+        Self { rate, momentum, nesterov, decay: training.weight_decay, proximal: training.proximal }
     }
-}
 
-impl GradSink for Sgd<'_> {
+    pub(super) fn has_velocity(&self) -> bool {
+        self.momentum != 0.0
+    }
+
+    /// `velocity` is empty without momentum.
     #[inline(always)]
-    fn take(&mut self, offset: usize, grad: &[f32]) {
-        let end = offset + grad.len();
-        let local = &mut self.local[offset..end];
-        let rate = self.rate;
-        if self.momentum == 0.0 && self.proximal == 0.0 {
+    pub(super) fn step(&self, grad: &[f32], local: &mut [f32], global: &[f32], velocity: &mut [f32]) {
+        let Self { rate, momentum, nesterov, decay, proximal } = *self;
+        if !self.has_velocity() && decay == 0.0 && proximal == 0.0 {
             for (w, g) in local.iter_mut().zip(grad) {
                 *w -= rate * g;
             }
             return;
         }
-        let global = &self.global[offset..end];
-        let proximal = self.proximal;
-        if self.momentum == 0.0 {
+        // Terms that are off are left out, not added as zeros: they would turn -0.0 into 0.0 and infinities into NaN.
+        let pulled = |g: f32, w: f32, w0: f32| {
+            let g = if decay == 0.0 { g } else { g + decay * w };
+            if proximal == 0.0 { g } else { g + proximal * (w - w0) }
+        };
+        if !self.has_velocity() {
             for ((w, g), w0) in local.iter_mut().zip(grad).zip(global) {
-                *w -= rate * (g + proximal * (*w - w0));
+                *w -= rate * pulled(*g, *w, *w0);
             }
             return;
         }
-        let beta = self.momentum;
-        let velocity = &mut self.velocity[offset..end];
         for (((w, g), w0), v) in local.iter_mut().zip(grad).zip(global).zip(velocity) {
-            *v = beta * *v + (g + proximal * (*w - w0));
-            *w -= rate * *v;
+            let g = pulled(*g, *w, *w0);
+            *v = momentum * *v + g;
+            *w -= rate * if nesterov { g + momentum * *v } else { *v };
         }
     }
 }
@@ -61,21 +62,27 @@ impl GradSink for Sgd<'_> {
 mod tests {
     use super::*;
 
-    fn training(momentum: f32, proximal: f32) -> Training {
-        Training { epochs: 1, batch: 1, max_examples: 1, learning_rate: 0.5, momentum, proximal }
+    fn sgd(momentum: f32, nesterov: bool, weight_decay: f32, proximal: f32) -> Sgd {
+        let optimizer = ClientOptimizer::Sgd { momentum, nesterov };
+        Sgd::new(&Training { optimizer, weight_decay, proximal, ..Training::sgd(1, 1, 0.5) }, 0.5)
     }
 
     #[test]
     fn the_formulae_hold() {
         let global = [1.0f32, 2.0];
         let mut local = [1.5f32, 2.0];
-        Sgd::new(&training(0.0, 0.0), &mut local, &global, &mut []).take(1, &[4.0]);
+        sgd(0.0, false, 0.0, 0.0).step(&[0.0, 4.0], &mut local, &global, &mut []);
         assert_eq!(local, [1.5, 0.0]);
-        Sgd::new(&training(0.0, 0.25), &mut local, &global, &mut []).take(0, &[1.0, 0.0]);
+        sgd(0.0, false, 0.0, 0.25).step(&[1.0, 0.0], &mut local, &global, &mut []);
         assert_eq!(local, [1.5 - 0.5 * (1.0 + 0.25 * 0.5), 0.0 - 0.5 * (0.25 * -2.0)]);
-        let mut velocity = [2.0f32, 0.0];
-        let mut local = [1.0f32, 2.0];
-        Sgd::new(&training(0.5, 0.0), &mut local, &global, &mut velocity).take(0, &[1.0, 1.0]);
+        let mut local = [2.0f32, -4.0];
+        sgd(0.0, false, 0.25, 0.0).step(&[1.0, 0.0], &mut local, &global, &mut []);
+        assert_eq!(local, [2.0 - 0.5 * 1.5, -4.0 + 0.5]);
+        let (mut velocity, mut local) = ([2.0f32, 0.0], [1.0f32, 2.0]);
+        sgd(0.5, false, 0.0, 0.0).step(&[1.0, 1.0], &mut local, &global, &mut velocity);
         assert_eq!((local, velocity), ([1.0 - 0.5 * 2.0, 2.0 - 0.5], [2.0, 1.0]));
+        let (mut velocity, mut local) = ([2.0f32, 0.0], [1.0f32, 2.0]);
+        sgd(0.5, true, 0.0, 0.0).step(&[1.0, 1.0], &mut local, &global, &mut velocity);
+        assert_eq!((local, velocity), ([1.0 - 0.5 * 2.0, 2.0 - 0.5 * 1.5], [2.0, 1.0]));
     }
 }

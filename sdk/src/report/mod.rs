@@ -69,13 +69,13 @@ impl core::fmt::Display for ReportError {
 
 impl core::error::Error for ReportError {}
 
-/// The tensors of a graph as the coder sees them: a matrix each, with the entries that are live.
+/// The trained tensors of a graph as the coder sees them: a matrix each, with the entries that are live.
 pub fn supports<'a>(
     graph: &'a Graph,
     row_ptrs: &'a [u32],
     columns: &'a [u16],
 ) -> impl Iterator<Item = (Support<'a>, usize)> {
-    graph.tensors.iter().map(move |tensor| {
+    graph.tensors.iter().filter(|t| t.trained).map(move |tensor| {
         let support = if tensor.has_pattern() {
             let pattern = tensor.pattern(row_ptrs, columns);
             Support::Csr { row_ptr: pattern.row_ptr, cols: pattern.cols, width: tensor.cols }

@@ -14,8 +14,8 @@ pub use save::SaveError;
 
 use crate::arena::{Arena, ArenaError, MemoryPlan, cast};
 use crate::checkin::{CheckpointReader, Plan, PlanError, Policy, Population};
-use crate::data::{Batches, ExampleStore, load};
-use crate::model::{Buffers, Graph, train_step};
+use crate::data::{Batches, ExampleStore, Rules, Staging, load};
+use crate::model::{Buffers, Draw, Graph, train_step};
 use crate::report::EgressRecord;
 use crate::wire::{FRAME_OVERHEAD, FrameAssembler, MAX_MESSAGE};
 use rand_chacha::ChaCha20Rng;
@@ -134,6 +134,7 @@ enum Purpose {
     Noise = 2,
     Rounding = 3,
     Retry = 4,
+    Dropout = 5,
 }
 
 impl<'a> Session<'a> {
@@ -274,37 +275,44 @@ impl<'a> Session<'a> {
         if step >= steps {
             return self.privatize(batches.examples());
         }
+        let seed = self.stream(Purpose::Dropout).next_u64();
         let Some(task) = &self.task else { return self.give_up(Abandoned::Internal) };
         let (memory, graph) = (&task.memory, &task.graph);
-        let [row_ptrs, columns, local, global, velocity, activations, gradients, labels] = self.arena.split([
+        let draw = Draw { seed, step };
+        let [row_ptrs, columns, local, global, moments, activations, gradients, targets] = self.arena.split([
             memory.row_ptrs,
             memory.columns,
             memory.local,
             memory.global,
-            memory.velocity,
+            memory.moments,
             memory.activations,
             memory.gradients,
-            memory.labels,
+            memory.targets,
         ]);
         let indices = batches.indices(step);
         let batch = indices.len();
-        let features = graph.input.features();
+        let (features, each) = (graph.input.features(), graph.targets(task.plan.model.loss));
         let (activations, gradients): (&mut [f32], &mut [f32]) = (cast(activations), cast(gradients));
-        let labels = &mut cast::<u32>(labels)[..batch];
-        let x = &mut activations[..features * batch];
-        if let Err(e) = load(store, indices, graph.classes, &mut gradients[..features], x, labels) {
+        let targets = &mut cast::<u32>(targets)[..each * batch];
+        let (row, rest) = gradients.split_at_mut(features);
+        let staging = Staging { row, targets: bytemuck::cast_slice_mut(&mut rest[..each]) };
+        let rules = Rules::new(graph, task.plan.model.loss);
+        if let Err(e) = load(store, indices, &rules, staging, &mut activations[..features * batch], targets) {
             return self.give_up(Abandoned::Store(e));
         }
+        let moments = cast::<f32>(moments);
         if step == 0 {
-            velocity.fill(0);
+            moments.fill(0.0);
         }
         let batch_loss = train_step(
             graph,
-            &task.plan.training,
+            (task.plan.model.loss, &task.plan.training),
+            (draw, steps),
             (cast(row_ptrs), cast(columns)),
-            (cast(local), cast(global), cast(velocity)),
+            (cast(local), cast(global), moments),
             Buffers { activations, gradients },
-            labels,
+            targets,
+            batch,
         );
         let loss = loss + (batch_loss - loss) / (step + 1) as f32;
         self.metrics.loss = loss;

@@ -15,7 +15,7 @@ impl Session<'_> {
         let Some(task) = &self.task else { return self.give_up(Abandoned::Internal) };
         let (memory, graph, plan) = (&task.memory, &task.graph, &task.plan);
         let [local, global] = self.arena.split([memory.local, memory.global]);
-        subtract(cast(global), cast(local));
+        subtract(cast(global), &mut cast(local)[..graph.trained]);
         let [row_ptrs, columns, local, report, scratch] =
             self.arena.split([memory.row_ptrs, memory.columns, memory.local, memory.report, memory.coder]);
         let (row_ptrs, columns): (&mut [u32], &mut [u16]) = (cast(row_ptrs), cast(columns));
@@ -50,17 +50,18 @@ impl Session<'_> {
     }
 }
 
-/// Moves the live coordinates of masked tensors together, so that the delta is contiguous. In place.
+/// Moves the live coordinates of masked tensors together, so that the delta is contiguous. In place: trained tensors lie first,
+/// in the order in which they travel.
 fn gather_live<'v>(graph: &Graph, row_ptrs: &[u32], columns: &[u16], values: &'v mut [f32]) -> Delta<'v> {
     let mut to = 0;
-    for tensor in &graph.tensors {
+    for tensor in graph.tensors.iter().filter(|t| t.trained) {
         if tensor.is_masked() {
             mask::each_live(&tensor.pattern(row_ptrs, columns), tensor.cols as usize, |place| {
-                values[to] = values[tensor.at + place];
+                values[to] = values[tensor.at as usize + place];
                 to += 1;
             });
         } else {
-            values.copy_within(tensor.at..tensor.at + tensor.stored(), to);
+            values.copy_within(tensor.range(), to);
             to += tensor.stored();
         }
     }

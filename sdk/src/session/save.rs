@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 const MAGIC: [u8; 4] = *b"SKSS";
 const VERSION: u8 = 1;
 /// Longest encoded state, without the memory.
-const MAX_STATE: usize = 1024;
+const MAX_STATE: usize = 256 + 24 * crate::checkin::MAX_LAYERS;
 
 #[derive(Serialize, Deserialize)]
 struct State {

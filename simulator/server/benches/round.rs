@@ -20,13 +20,12 @@ fn server() -> Server {
     let weights = Storage { live: 1, path: Path::Dense };
     let mut model = ModelSpec { input: [64, 1, 1], layers: Default::default(), loss: Loss::SoftmaxCrossEntropy };
     for outputs in [128, 64, 10] {
-        model.layers.push(LayerSpec::Dense { outputs, weights }).unwrap();
+        model.layers.push(LayerSpec::Dense { outputs, bias: true, weights }.into()).unwrap();
         if outputs > 10 {
-            model.layers.push(LayerSpec::Relu).unwrap();
+            model.layers.push(LayerSpec::Relu.into()).unwrap();
         }
     }
-    let training =
-        Training { epochs: 2, batch: 8, max_examples: 1000, learning_rate: 0.05, momentum: 0.0, proximal: 0.0 };
+    let training = Training { max_examples: 1000, ..Training::sgd(2, 8, 0.05) };
     let settings = Settings {
         population: "bench".parse().unwrap(),
         cohort: 1,

@@ -10,7 +10,7 @@ use siskin::checkin::{
     LayerSpec, Loss, ModelSpec, NoiseSource, Path, Policy, Privacy, Quantization, Rounding, Storage, Training, Upload,
     Weighting,
 };
-use siskin::model::{Buffers, Graph, train_step};
+use siskin::model::{Buffers, Draw, Graph, train_step};
 use siskin::session::Config;
 use siskin_server::optim::FedAvgConfig;
 use siskin_server::round::{Close, GlobalModel, Optimizer, Pruning, Selection, Server, Settings, select};
@@ -73,7 +73,7 @@ pub struct Codec {
 }
 
 fn training() -> Training {
-    Training { epochs: 1, batch: BATCH as u16, max_examples: 1000, learning_rate: RATE, momentum: 0.0, proximal: 0.0 }
+    Training::sgd(1, BATCH as u16, RATE)
 }
 
 fn model(benchmark: &Benchmark) -> ModelSpec {
@@ -85,11 +85,11 @@ fn model(benchmark: &Benchmark) -> ModelSpec {
         loss: Loss::SoftmaxCrossEntropy,
     };
     for layer in [
-        LayerSpec::Dense { outputs: benchmark.hidden as u16, weights },
+        LayerSpec::Dense { outputs: benchmark.hidden as u16, bias: true, weights },
         LayerSpec::Relu,
-        LayerSpec::Dense { outputs: data.classes as u16, weights },
+        LayerSpec::Dense { outputs: data.classes as u16, bias: true, weights },
     ] {
-        let _ = spec.layers.push(layer);
+        let _ = spec.layers.push(layer.into());
     }
     spec
 }
@@ -193,7 +193,7 @@ fn in_process(benchmark: &Benchmark, codec: Codec, rounds: u32) -> Result<(Pass,
     let mut sum = vec![0.0f32; global.len()];
     let features = data.features_per_example();
     let mut activations = vec![0.0; graph.activation_features() * BATCH];
-    let mut gradients = vec![0.0; 2 * graph.activation_features() * BATCH];
+    let mut gradients = vec![0.0; graph.gradient_features() * BATCH];
     let mut row = vec![0.0; features];
     let mut labels = [0; BATCH];
     let pass = timed(rounds, |number| {
@@ -211,7 +211,8 @@ fn in_process(benchmark: &Benchmark, codec: Codec, rounds: u32) -> Result<(Pass,
                 }
                 let buffers = Buffers { activations: &mut activations, gradients: &mut gradients };
                 let values = (&mut local[..], &global[..], &mut [][..]);
-                train_step(graph, &training(), (&[], &[]), values, buffers, &labels[..batch]);
+                let (rule, time) = ((Loss::SoftmaxCrossEntropy, &training()), (Draw { seed: 0, step: 0 }, 1));
+                train_step(graph, rule, time, (&[], &[]), values, buffers, &labels[..batch], batch);
             }
             for (s, l) in sum.iter_mut().zip(&local) {
                 *s += l;

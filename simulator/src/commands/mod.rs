@@ -1,7 +1,8 @@
-//! `siskin run | device | bench`.
+//! `siskin run | device | prune | bench`.
 
 mod bench;
 mod device;
+mod prune;
 mod run;
 
 use clap::{Arg, ArgMatches, Command};
@@ -19,6 +20,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
                     .after_help(EXAMPLES),
             )
             .subcommand(device::command())
+            .subcommand(prune::command())
             .subcommand(bench::command()),
     );
     // Usage errors of clap exit with 2 as well.
@@ -26,6 +28,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
     match matches.subcommand() {
         Some(("run", run)) => run::main(run),
         Some(("device", device)) => device::main(device),
+        Some(("prune", prune)) => prune::main(prune),
         Some(("bench", bench)) => bench::main(bench),
         _ => run::main(&matches),
     }
@@ -40,6 +43,7 @@ Examples:
   siskin run --print-config > run.toml          the effective settings as a file
   siskin run --config run.toml                  the same again
   siskin device --plan siskin-out/model.plan    what the plan costs on a device
+  siskin prune --help                           masks of tensors in a file
   siskin bench a1 --data DIR                    the side-by-side workload of simulators
 
 Files: report.html to look at, report.json for programs, model.safetensors, model.plan.

@@ -12,7 +12,8 @@ pub use settings::{SETTINGS, Setting, flag_of};
 
 use serde::{Deserialize, Serialize};
 use siskin::checkin::{
-    NoiseSource, Privacy, Quantization, Rounding as Round, Training as PlanTraining, Upload, Weighting as Weight,
+    ClientOptimizer, NoiseSource, Privacy, Quantization, RateSchedule, Rounding as Round, Training as PlanTraining,
+    Upload, Weighting as Weight,
 };
 use siskin_server::optim::{FedAdamConfig, FedAvgConfig};
 use siskin_server::round::{Close, Optimizer as ServerOptimizer, Pruning as ServerPruning, Selection, Settings};
@@ -203,7 +204,9 @@ impl RunConfig {
                 batch: self.training.batch,
                 max_examples: self.training.max_examples,
                 learning_rate: self.training.learning_rate,
-                momentum: self.training.momentum,
+                schedule: RateSchedule::Constant,
+                optimizer: ClientOptimizer::Sgd { momentum: self.training.momentum, nesterov: false },
+                weight_decay: 0.0,
                 proximal: self.training.proximal,
             },
             privacy: Privacy {

@@ -71,7 +71,7 @@ fn models_are_read_or_named() {
     let cnn = architecture("conv:16x5,relu,pool:2,conv:8x3s2p1,dense:64,relu,dense", shape, 10).unwrap();
     assert_eq!(cnn.layers.len(), 8, "a flatten stands before the first dense layer");
     let graph = siskin::model::Graph::new(&cnn).unwrap();
-    assert_eq!(graph.classes, 10);
+    assert_eq!(graph.classes(), 10);
     let error = |line: &str| architecture(line, shape, 10).unwrap_err().to_string();
     assert!(error("dense:12,rlu,dense").contains("`rlu` is no layer"));
     assert!(error("dense:12").contains("the last layer must be"));

@@ -2,7 +2,6 @@
 
 use crate::data::Federated;
 use rayon::prelude::*;
-use siskin::checkin::Path;
 use siskin::model::{Graph, Parameters, forward};
 use siskin_server::round::{GlobalModel, Offer};
 
@@ -42,14 +41,7 @@ impl Score {
 impl<'a> Evaluator<'a> {
     /// Of the model that `offer` was made of.
     pub fn new(offer: &'a Offer, model: &GlobalModel) -> Self {
-        let mut values = Vec::with_capacity(offer.graph.stored);
-        for (tensor, view) in offer.graph.tensors.iter().zip(model.tensors()) {
-            match tensor.path {
-                Path::Dense => values.extend_from_slice(view.values),
-                Path::Sparse => values.extend(view.values.iter().zip(view.live).filter(|(_, l)| **l).map(|(v, _)| *v)),
-            }
-        }
-        Self { graph: &offer.graph, patterns: offer.patterns(), values }
+        Self { graph: &offer.graph, patterns: offer.patterns(), values: offer.values(model) }
     }
 
     /// Scores `count` examples that `fill` gives; sums in a fixed order, whatever the number of threads.

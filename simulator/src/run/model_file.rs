@@ -7,7 +7,7 @@ use siskin_server::round::{Round, Server};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Parameters, dense with zeros where pruned: one tensor a weight and a bias, `layer<N>.weight` `[rows, columns]`.
+/// Parameters, dense with zeros where pruned: `layer<N>.weight` `[rows, columns]`, `layer<N>.bias` and so on.
 pub const MODEL_NAME: &str = "model.safetensors";
 /// The plan for `siskin device --plan`.
 pub const PLAN_NAME: &str = "model.plan";
@@ -17,8 +17,8 @@ pub(super) fn write(folder: &Path, server: &Server, round: &Round) -> Result<[Pa
         .model()
         .tensors()
         .map(|t| {
-            let name = format!("layer{}.{}", t.layer, if t.is_weight { "weight" } else { "bias" });
-            let shape = if t.is_weight { t.shape.to_vec() } else { vec![t.shape[1]] };
+            let name = format!("layer{}.{}", t.layer, t.role.name().replace(' ', "_"));
+            let shape = if t.role.prunes() { t.shape.to_vec() } else { vec![t.shape[1]] };
             (name, shape, t.values.iter().flat_map(|v| v.to_le_bytes()).collect())
         })
         .collect();

@@ -44,7 +44,7 @@ impl Cost {
 
 /// The arena by purpose; the sum is what a device must lend.
 pub fn arena_parts(memory: &MemoryPlan) -> Vec<ArenaPart> {
-    let scratch = ["frame", "activations", "gradients", "labels", "range coder"];
+    let scratch = ["frame", "activations", "gradients", "targets", "range coder"];
     let mut parts: Vec<ArenaPart> = memory
         .by_purpose()
         .into_iter()
@@ -145,21 +145,20 @@ pub fn layers_of(plan: &siskin::checkin::Plan, graph: &siskin::model::Graph) -> 
         .zip(&graph.nodes)
         .enumerate()
         .map(|(i, (layer, node))| {
-            let (kind, details) = describe(layer);
+            let (kind, details) = describe(&layer.spec);
             let mut summary = LayerSummary {
                 name: format!("layer{i}"),
                 kind: if details.is_empty() { kind.to_owned() } else { format!("{kind}, {details}") },
                 ..LayerSummary::default()
             };
-            if let Some(weight) = node.weight.map(usize::from) {
-                let (weight, bias) = (&graph.tensors[weight], &graph.tensors[weight + 1]);
-                summary.shape = vec![u64::from(weight.rows), u64::from(weight.cols)];
-                summary.params = (weight.size() + bias.size()) as u64;
-                summary.live = u64::from(weight.live) + u64::from(bias.live);
-                summary.kernel = if weight.path == Path::Dense { Kernel::Dense } else { Kernel::Csr };
-                let positions = u64::from(node.output.height) * u64::from(node.output.width);
-                summary.multiply_adds = weight.stored() as u64 * positions;
+            let tensors = graph.tensors_of(node);
+            if let Some(first) = tensors.first() {
+                summary.shape = vec![u64::from(first.rows), u64::from(first.cols)];
+                summary.params = tensors.iter().map(|t| t.size() as u64).sum();
+                summary.live = tensors.iter().map(|t| u64::from(t.live)).sum();
+                summary.kernel = if first.path == Path::Dense { Kernel::Dense } else { Kernel::Csr };
             }
+            summary.multiply_adds = graph.multiply_adds_of(node).0;
             summary
         })
         .collect()

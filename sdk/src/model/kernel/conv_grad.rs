@@ -1,48 +1,82 @@
-//! Convolutions, backward.
-#![allow(clippy::needless_range_loop)] // k numbers registers
+//! Convolutions, the gradient of the input.
 
-use core::ops::Range;
+use super::conv::{Planes, Taps};
+use super::geometry::Axis;
+use super::vector::{Isa, Vector};
+use super::{ConvGeometry, pointwise};
 
-use super::conv::{Taps, inner};
-use super::lanes::SUM_LANES;
-use super::vector::{Isa, Vector, tree4};
-use super::{ConvGeometry, GradSink};
-
-/// The outputs along one axis for which kernel position `k` meets the input.
+/// With stride 1 a convolution of the gradient with the kernel in reverse, otherwise every weight adds to the input.
 #[inline(always)]
-fn meeting(k: usize, out: usize, size: usize, stride: usize, padding: usize) -> Range<usize> {
-    let lo = padding.saturating_sub(k).div_ceil(stride);
-    let hi = (size + padding).saturating_sub(k).div_ceil(stride);
-    let hi = hi.min(out);
-    lo.min(hi)..hi
+pub(super) fn input_grad<I: Isa, const R: usize>(
+    taps: Taps,
+    g: &ConvGeometry,
+    w: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+    batch: usize,
+) {
+    let Some([rows, columns]) = g.axes() else { return };
+    let (from, to) = (rows.out * columns.out * batch, g.in_h * g.in_w * batch);
+    debug_assert!(dx.len() == g.in_channels * to && dy.len() == g.out_channels * from);
+    let g = &if g.is_pointwise() { g.in_one_row() } else { *g };
+    if g.is_pointwise() {
+        return pointwise::input_grad::<I, R>(taps, g, w, dy, dx, from);
+    }
+    let Some([rows, columns]) = g.axes() else { return };
+    let (inputs, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
+    // In reverse every edge pixel has a window of its own, for which the weights are sorted out again: that pays where most
+    // pixels are no edge.
+    let mostly_inner =
+        |rows: &Axis, columns: &Axis| 2 * rows.inner().len() * columns.inner().len() >= rows.out * columns.out;
+    let back = rows.reversed().zip(columns.reversed()).filter(|(r, c)| mostly_inner(r, c));
+    let (Some((back_rows, back_columns)), true) = (back, taps.finds_channels(inputs * g.out_channels, from)) else {
+        return scatter::<I>(taps, g, [rows, columns], w, dy, dx, batch);
+    };
+    let mut planes = Planes::new([back_rows, back_columns], batch);
+    for c in 0..g.in_channels {
+        let dx = &mut dx[c * to..][..to];
+        let group = c / inputs * outputs..(c / inputs + 1) * outputs;
+        let weights = group.flat_map(|oc| {
+            taps.row_of_channel(g, oc, c % inputs).map(move |k| {
+                let (_, ky, kx) = taps.place(g, oc, k);
+                ((oc, g.kernel[0] - 1 - ky, g.kernel[1] - 1 - kx), w[k])
+            })
+        });
+        planes.plane::<I>(0.0, weights, dy, dx);
+    }
 }
 
 /// Every live weight adds a run of the output's gradient to the input's.
 #[inline(always)]
-pub(super) fn input_grad<I: Isa>(taps: Taps, g: &ConvGeometry, w: &[f32], dy: &[f32], dx: &mut [f32], batch: usize) {
-    let (Some(out_h), Some(out_w)) = (g.out_h(), g.out_w()) else { return };
-    debug_assert!(dx.len() == g.in_channels * g.in_h * g.in_w * batch);
-    debug_assert!(dy.len() == g.out_channels * out_h * out_w * batch);
+fn scatter<I: Isa>(
+    taps: Taps,
+    g: &ConvGeometry,
+    [rows, columns]: [Axis; 2],
+    w: &[f32],
+    dy: &[f32],
+    dx: &mut [f32],
+    batch: usize,
+) {
     dx.fill(0.0);
+    let plane = rows.out * columns.out * batch;
+    let (inputs, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
     for oc in 0..g.out_channels {
-        let dy = &dy[oc * out_h * out_w * batch..][..out_h * out_w * batch];
+        let dy = &dy[oc * plane..][..plane];
         for k in taps.row(oc) {
             let (ic, ky, kx) = taps.place(g, oc, k);
-            let weight = w[k];
-            let columns = meeting(kx, out_w, g.in_w, g.stride, g.padding);
-            for oy in meeting(ky, out_h, g.in_h, g.stride, g.padding) {
-                let line = (ic * g.in_h + oy * g.stride + ky - g.padding) * g.in_w;
-                let dy = &dy[oy * out_w * batch..][..out_w * batch];
-                if g.stride == 1 {
-                    let len = columns.len() * batch;
-                    let to = (line + columns.start + kx).wrapping_sub(g.padding) * batch;
-                    if len > 0 {
-                        add_run::<I>(&mut dx[to..][..len], weight, &dy[columns.start * batch..][..len]);
-                    }
+            let channel = oc / outputs * inputs + ic;
+            let across = columns.meeting(kx);
+            for oy in rows.meeting(ky) {
+                let line = (channel * g.in_h + rows.input(oy, ky)) * g.in_w;
+                let dy = &dy[oy * columns.out * batch..][..columns.out * batch];
+                if columns.stride == 1 && !across.is_empty() {
+                    let to = (line + columns.input(across.start, kx)) * batch;
+                    let dy = &dy[across.start * batch..across.end * batch];
+                    add_run::<I>(&mut dx[to..][..dy.len()], w[k], dy);
                 } else {
-                    for ox in columns.clone() {
-                        let to = (line + ox * g.stride + kx - g.padding) * batch;
-                        add_run::<I>(&mut dx[to..][..batch], weight, &dy[ox * batch..][..batch]);
+                    for ox in across.clone() {
+                        let to = (line + columns.input(ox, kx)) * batch;
+                        add_run::<I>(&mut dx[to..][..batch], w[k], &dy[ox * batch..][..batch]);
                     }
                 }
             }
@@ -75,119 +109,4 @@ fn add_run<I: Isa>(dx: &mut [f32], w: f32, dy: &[f32]) {
 fn add_block<V: Vector>(dx: &mut [f32], w: f32, dy: &[f32], t: usize) -> usize {
     V::load(dx, t).axpy(V::splat(w), V::load(dy, t)).store(dx, t);
     V::LANES
-}
-
-/// Four live weights of an output channel at a time where none meets the padding, else one.
-#[inline(always)]
-pub(super) fn weight_grad<I: Isa, S: GradSink>(
-    taps: Taps,
-    g: &ConvGeometry,
-    dy: &[f32],
-    x: &[f32],
-    batch: usize,
-    sink: &mut S,
-) {
-    let (Some(out_h), Some(out_w)) = (g.out_h(), g.out_w()) else { return };
-    debug_assert!(x.len() == g.in_channels * g.in_h * g.in_w * batch);
-    debug_assert!(dy.len() == g.out_channels * out_h * out_w * batch);
-    let plane = out_h * out_w * batch;
-    let plain = g.stride == 1
-        && inner(out_h, g.in_h, g.kernel_h, 1, g.padding) == (0..out_h)
-        && inner(out_w, g.in_w, g.kernel_w, 1, g.padding) == (0..out_w);
-    for oc in 0..g.out_channels {
-        let dy = &dy[oc * plane..][..plane];
-        let live = taps.row(oc);
-        for start in live.clone().step_by(4) {
-            let width = (live.end - start).min(4);
-            let mut acc = [I::V8::splat(0.0); 4];
-            // Past the last weight comes the last one again, of which the result is dropped.
-            let place = |k: usize| taps.place(g, oc, start + k.min(width - 1));
-            if plain {
-                let from: [usize; 4] = core::array::from_fn(|k| {
-                    let (ic, ky, kx) = place(k);
-                    ((ic * g.in_h + ky) * g.in_w + kx) * batch
-                });
-                for (oy, dy) in dy.chunks_exact((out_w * batch).max(1)).enumerate() {
-                    let rows = core::array::from_fn(|k| &x[from[k] + oy * g.in_w * batch..][..dy.len()]);
-                    acc = lane_dots(acc, dy, rows);
-                }
-            } else {
-                for (k, acc) in acc.iter_mut().enumerate().take(width) {
-                    *acc = clipped_dot(*acc, place(k), g, [out_h, out_w, batch], dy, x);
-                }
-            }
-            let grad = tree4(acc);
-            if width == 4 {
-                sink.take(start, &grad);
-            } else {
-                sink.take(start, &grad[..width]);
-            }
-        }
-    }
-}
-
-/// Adds the terms of a run that starts at lane 0.
-#[inline(always)]
-fn lane_dots<V: Vector, const K: usize>(mut acc: [V; K], dy: &[f32], x: [&[f32]; K]) -> [V; K] {
-    let len = dy.len();
-    let x: [&[f32]; K] = core::array::from_fn(|k| &x[k][..len]);
-    let mut t = 0;
-    while len - t >= SUM_LANES {
-        let lanes = V::load(dy, t);
-        for k in 0..K {
-            acc[k] = acc[k].axpy(lanes, V::load(x[k], t));
-        }
-        t += SUM_LANES;
-    }
-    if t < len {
-        for k in 0..K {
-            acc[k] = add_terms(acc[k], 0, &dy[t..], &x[k][t..]);
-        }
-    }
-    acc
-}
-
-/// Adds up to eight terms from lane `first` on. The other lanes are zero on both sides: they add `+0.0`, which changes no
-/// sum that started at `+0.0`.
-#[inline(always)]
-fn add_terms<V: Vector>(acc: V, first: usize, dy: &[f32], x: &[f32]) -> V {
-    let mut pads = [[0.0; SUM_LANES]; 2];
-    for (l, (&dy, &x)) in dy.iter().zip(x).enumerate().take(SUM_LANES - first) {
-        pads[0][first + l] = dy;
-        pads[1][first + l] = x;
-    }
-    acc.axpy(V::from_slice(&pads[0]), V::from_slice(&pads[1]))
-}
-
-/// One weight where the window may hang over the edge or skip pixels. Term `t` of an output row keeps its lane, whether
-/// or not the terms before it exist.
-#[inline(always)]
-fn clipped_dot<V: Vector>(
-    mut acc: V,
-    (ic, ky, kx): (usize, usize, usize),
-    g: &ConvGeometry,
-    [out_h, out_w, batch]: [usize; 3],
-    dy: &[f32],
-    x: &[f32],
-) -> V {
-    let columns = meeting(kx, out_w, g.in_w, g.stride, g.padding);
-    for oy in meeting(ky, out_h, g.in_h, g.stride, g.padding) {
-        let line = (ic * g.in_h + oy * g.stride + ky - g.padding) * g.in_w;
-        let dy = &dy[oy * out_w * batch..][..out_w * batch];
-        let (pieces, len) = if g.stride == 1 { (1, columns.len() * batch) } else { (columns.len(), batch) };
-        for piece in 0..pieces {
-            let ox = columns.start + piece;
-            let from = (line + ox * g.stride + kx).wrapping_sub(g.padding) * batch;
-            if len > 0 {
-                let (dy, x) = (&dy[ox * batch..][..len], &x[from..][..len]);
-                let first = ox * batch % SUM_LANES;
-                let head = if first == 0 { 0 } else { (SUM_LANES - first).min(len) };
-                if head > 0 {
-                    acc = add_terms(acc, first, &dy[..head], &x[..head]);
-                }
-                [acc] = lane_dots([acc], &dy[head..], [&x[head..]]);
-            }
-        }
-    }
-    acc
 }

@@ -6,11 +6,14 @@
 #![allow(unsafe_code)]
 #![allow(clippy::too_many_arguments)]
 
+use super::attention::{self, AttentionGeometry};
+use super::attention_grad;
 use super::conv::Taps;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use super::registers::{Avx2, Avx512};
 use super::vector::{Isa, Portable};
-use super::{ConvGeometry, GradSink, Pattern, PoolGeometry, conv, conv_grad, csr, dense, pool};
+use super::{ConvGeometry, GradSink, Pattern, PoolGeometry};
+use super::{avg_pool, conv, conv_grad, conv_weights, csr, dense, pool};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 cpufeatures::new!(detect_avx2, "avx2");
@@ -173,6 +176,58 @@ kernels! {
         avx512: dense::bias_grad::<Avx512, S>(dy, outputs, lanes, sink),
     }
 
+    /// The scores of each query and key: `s[h * positions + j][i][b] = scale * sum over d of q[h * size + d][i][b] *
+    /// k[h * size + d][j][b]`, one running sum from `+0.0`, ascending `d`; `+0.0` where a causal attention does not look
+    /// (`j > i`).
+    ///
+    /// The batches 1, 2 and 4, and multiples of 4, are the fast ones, as for all functions of attention.
+    fn scores_forward(g: &AttentionGeometry, scale: f32, q: &[f32], k: &[f32], s: &mut [f32], batch: usize) {
+        portable: attention::of_keys::<Portable, ROWS>(g, scale, q, k, s, batch),
+        avx2: attention::of_keys::<Avx2, 8>(g, scale, q, k, s, batch),
+        avx512: attention::of_keys::<Avx512, 8>(g, scale, q, k, s, batch),
+    }
+
+    /// The gradient of [`scores_forward`]'s queries: `dq[h * size + d][i][b] = scale * sum over j of
+    /// ds[h * positions + j][i][b] * k[h * size + d][j][b]`, one running sum from `+0.0`, ascending `j`, up to `i` if causal.
+    fn scores_backward_query(g: &AttentionGeometry, scale: f32, k: &[f32], ds: &[f32], dq: &mut [f32], batch: usize) {
+        portable: attention::over_keys::<Portable, ROWS>(g, scale, ds, k, dq, batch),
+        avx2: attention::over_keys::<Avx2, 8>(g, scale, ds, k, dq, batch),
+        avx512: attention::over_keys::<Avx512, 8>(g, scale, ds, k, dq, batch),
+    }
+
+    /// The gradient of [`scores_forward`]'s keys: `dk[h * size + d][j][b] = scale * sum over i of
+    /// ds[h * positions + j][i][b] * q[h * size + d][i][b]`, one running sum from `+0.0`, ascending `i`, from `j` on if causal.
+    fn scores_backward_key(g: &AttentionGeometry, scale: f32, q: &[f32], ds: &[f32], dk: &mut [f32], batch: usize) {
+        portable: attention_grad::over_queries::<<Portable as Isa>::V4, { 2 * ROWS }, ROWS, 256>(g, scale, ds, q, dk, batch),
+        avx2: attention_grad::over_queries::<<Avx2 as Isa>::V8, 8, 4, 512>(g, scale, ds, q, dk, batch),
+        avx512: attention_grad::over_queries::<<Avx512 as Isa>::V8, 8, 4, 512>(g, scale, ds, q, dk, batch),
+    }
+
+    /// The means of the values: `o[h * size + d][i][b] = sum over j of p[h * positions + j][i][b] * v[h * size + d][j][b]`, one
+    /// running sum from `+0.0`, ascending `j`, up to `i` if causal.
+    fn context_forward(g: &AttentionGeometry, p: &[f32], v: &[f32], o: &mut [f32], batch: usize) {
+        portable: attention::over_keys::<Portable, ROWS>(g, 1.0, p, v, o, batch),
+        avx2: attention::over_keys::<Avx2, 8>(g, 1.0, p, v, o, batch),
+        avx512: attention::over_keys::<Avx512, 8>(g, 1.0, p, v, o, batch),
+    }
+
+    /// The gradient of [`context_forward`]'s weights: `dp[h * positions + j][i][b] = sum over d of
+    /// dy[h * size + d][i][b] * v[h * size + d][j][b]`, one running sum from `+0.0`, ascending `d`; `+0.0` where a causal
+    /// attention does not look.
+    fn context_backward_weights(g: &AttentionGeometry, v: &[f32], dy: &[f32], dp: &mut [f32], batch: usize) {
+        portable: attention::of_keys::<Portable, ROWS>(g, 1.0, dy, v, dp, batch),
+        avx2: attention::of_keys::<Avx2, 8>(g, 1.0, dy, v, dp, batch),
+        avx512: attention::of_keys::<Avx512, 8>(g, 1.0, dy, v, dp, batch),
+    }
+
+    /// The gradient of [`context_forward`]'s values: `dv[h * size + d][j][b] = sum over i of
+    /// p[h * positions + j][i][b] * dy[h * size + d][i][b]`, one running sum from `+0.0`, ascending `i`, from `j` on if causal.
+    fn context_backward_values(g: &AttentionGeometry, p: &[f32], dy: &[f32], dv: &mut [f32], batch: usize) {
+        portable: attention_grad::over_queries::<<Portable as Isa>::V4, { 2 * ROWS }, ROWS, 256>(g, 1.0, p, dy, dv, batch),
+        avx2: attention_grad::over_queries::<<Avx2 as Isa>::V8, 8, 4, 512>(g, 1.0, p, dy, dv, batch),
+        avx512: attention_grad::over_queries::<<Avx512 as Isa>::V8, 8, 4, 512>(g, 1.0, p, dy, dv, batch),
+    }
+
     /// [`dense_forward`] over the live weights: ascending column.
     fn csr_forward(
         pattern: Pattern,
@@ -219,30 +274,34 @@ kernels! {
         avx512: csr::weight_grad::<Avx512, S>(pattern, dy, x, inputs, outputs, batch, sink),
     }
 
-    /// `y[oc][oy][ox][b] = bias[oc] + sum over (ic, ky, kx) of w[oc][ic][ky][kx] * x[ic][iy][ix][b]` with
-    /// `iy = oy * stride + ky - padding`, likewise `ix`: one running sum that starts at the bias, ascending `(ic, ky, kx)`.
-    /// Terms whose input lies in the padding are left out, not added as zeros.
+    /// `y[oc][oy][ox][b] = bias[oc] + sum over (ic, ky, kx) of w[oc][ic][ky][kx] * x[group * channels + ic][iy][ix][b]` with
+    /// `iy = oy * stride_h + ky * dilation_h - top`, likewise `ix` with the padding on the left: one running sum that starts at
+    /// the bias, ascending `(ic, ky, kx)`. `ic` counts the `channels = in_channels / groups` of `oc`'s group. Terms whose
+    /// input lies in the padding are left out, not added as zeros.
+    ///
+    /// Does nothing if the geometry has no output, as all functions that take one.
     fn conv_forward(g: &ConvGeometry, w: &[f32], bias: &[f32], x: &[f32], y: &mut [f32], batch: usize) {
-        portable: conv::forward::<Portable>(Taps::dense(g), g, w, bias, x, y, batch),
-        avx2: conv::forward::<Avx2>(Taps::dense(g), g, w, bias, x, y, batch),
-        avx512: conv::forward::<Avx512>(Taps::dense(g), g, w, bias, x, y, batch),
+        portable: conv::forward::<Portable, ROWS>(Taps::dense(g), g, w, bias, x, y, batch),
+        avx2: conv::forward::<Avx2, 4>(Taps::dense(g), g, w, bias, x, y, batch),
+        avx512: conv::forward::<Avx512, 8>(Taps::dense(g), g, w, bias, x, y, batch),
     }
 
-    /// The gradient of [`conv_forward`]'s input: for every `dx[ic][iy][ix][b]` one running sum from `+0.0` of
-    /// `w[oc][ic][ky][kx] * dy[oc][oy][ox][b]` in ascending `(oc, ky, kx)`.
+    /// The gradient of [`conv_forward`]'s input: for every `dx[c][iy][ix][b]` one running sum from `+0.0` of
+    /// `w[oc][ic][ky][kx] * dy[oc][oy][ox][b]` in ascending `(oc, ky, kx)`, over the output channels of its group.
     fn conv_input_grad(g: &ConvGeometry, w: &[f32], dy: &[f32], dx: &mut [f32], batch: usize) {
-        portable: conv_grad::input_grad::<Portable>(Taps::dense(g), g, w, dy, dx, batch),
-        avx2: conv_grad::input_grad::<Avx2>(Taps::dense(g), g, w, dy, dx, batch),
-        avx512: conv_grad::input_grad::<Avx512>(Taps::dense(g), g, w, dy, dx, batch),
+        portable: conv_grad::input_grad::<Portable, ROWS>(Taps::dense(g), g, w, dy, dx, batch),
+        avx2: conv_grad::input_grad::<Avx2, 4>(Taps::dense(g), g, w, dy, dx, batch),
+        avx512: conv_grad::input_grad::<Avx512, 8>(Taps::dense(g), g, w, dy, dx, batch),
     }
 
-    /// The gradient of [`conv_forward`]'s weights, `dy[oc][oy][ox][b] * x[ic][iy][ix][b]` as a lane sum in which term
-    /// `t = ox * batch + b` of every output row `oy` goes to sum `t mod 8`, rows ascending; terms in the padding are left
-    /// out and the others keep their lanes. Coordinate `((oc * in_channels + ic) * kernel_h + ky) * kernel_w + kx`.
+    /// The gradient of [`conv_forward`]'s weights, the products of `dy[oc][oy][ox][b]` and the input that it meets, as a lane
+    /// sum in which term `t = ox * batch + b` of every output row `oy` goes to sum `t mod 8`, rows ascending; terms in the
+    /// padding are left out and the others keep their lanes. Coordinate
+    /// `((oc * in_channels / groups + ic) * kernel_h + ky) * kernel_w + kx`.
     fn conv_weight_grad<S>(g: &ConvGeometry, dy: &[f32], x: &[f32], batch: usize, sink: &mut S) {
-        portable: conv_grad::weight_grad::<Portable, S>(Taps::dense(g), g, dy, x, batch, sink),
-        avx2: conv_grad::weight_grad::<Avx2, S>(Taps::dense(g), g, dy, x, batch, sink),
-        avx512: conv_grad::weight_grad::<Avx512, S>(Taps::dense(g), g, dy, x, batch, sink),
+        portable: conv_weights::weight_grad::<Portable, { ROWS / 2 }, 1, S>(Taps::dense(g), g, dy, x, batch, sink),
+        avx2: conv_weights::weight_grad::<Avx2, 2, 2, S>(Taps::dense(g), g, dy, x, batch, sink),
+        avx512: conv_weights::weight_grad::<Avx512, 4, 4, S>(Taps::dense(g), g, dy, x, batch, sink),
     }
 
     /// [`conv_forward`] over the live weights: row `oc`, column `(ic * kernel_h + ky) * kernel_w + kx`, ascending.
@@ -255,9 +314,9 @@ kernels! {
         y: &mut [f32],
         batch: usize,
     ) {
-        portable: conv::forward::<Portable>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
-        avx2: conv::forward::<Avx2>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
-        avx512: conv::forward::<Avx512>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
+        portable: conv::forward::<Portable, ROWS>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
+        avx2: conv::forward::<Avx2, 4>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
+        avx512: conv::forward::<Avx512, 8>(Taps::sparse(g, pattern), g, w, bias, x, y, batch),
     }
 
     /// [`conv_input_grad`] over the live weights.
@@ -269,9 +328,9 @@ kernels! {
         dx: &mut [f32],
         batch: usize,
     ) {
-        portable: conv_grad::input_grad::<Portable>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
-        avx2: conv_grad::input_grad::<Avx2>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
-        avx512: conv_grad::input_grad::<Avx512>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
+        portable: conv_grad::input_grad::<Portable, ROWS>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
+        avx2: conv_grad::input_grad::<Avx2, 4>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
+        avx512: conv_grad::input_grad::<Avx512, 8>(Taps::sparse(g, pattern), g, w, dy, dx, batch),
     }
 
     /// [`conv_weight_grad`] over the live weights. Coordinate `k` of the pattern.
@@ -283,24 +342,56 @@ kernels! {
         batch: usize,
         sink: &mut S,
     ) {
-        portable: conv_grad::weight_grad::<Portable, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
-        avx2: conv_grad::weight_grad::<Avx2, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
-        avx512: conv_grad::weight_grad::<Avx512, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
+        portable: conv_weights::weight_grad::<Portable, { ROWS / 2 }, 1, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
+        avx2: conv_weights::weight_grad::<Avx2, 2, 2, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
+        avx512: conv_weights::weight_grad::<Avx512, 4, 4, S>(Taps::sparse(g, pattern), g, dy, x, batch, sink),
     }
 
-    /// The largest value of each window; the first of equal ones (zeros of either sign are equal), NaN if there is one.
+    /// The largest value of each window; the first of equal ones (zeros of either sign are equal), NaN if there is one. The
+    /// padding does not count.
     fn max_pool_forward(g: &PoolGeometry, x: &[f32], y: &mut [f32], batch: usize) {
-        portable: pool::forward(g, x, y, batch),
-        avx2: pool::forward(g, x, y, batch),
-        avx512: pool::forward(g, x, y, batch),
+        portable: pool::max_forward(g, x, y, batch),
+        avx2: pool::max_forward(g, x, y, batch),
+        avx512: pool::max_forward(g, x, y, batch),
     }
 
     /// Adds each output's gradient to the first input of its window, row by row, that equals the output (for a NaN: the
     /// first NaN). Every `dx` is a running sum from `+0.0` over windows in row-major order. `x` and `y` are those of
     /// [`max_pool_forward`].
     fn max_pool_backward(g: &PoolGeometry, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32], batch: usize) {
-        portable: pool::backward::<Portable>(g, x, y, dy, dx, batch),
-        avx2: pool::backward::<Avx2>(g, x, y, dy, dx, batch),
-        avx512: pool::backward::<Avx512>(g, x, y, dy, dx, batch),
+        portable: pool::max_backward::<Portable>(g, x, y, dy, dx, batch),
+        avx2: pool::max_backward::<Avx2>(g, x, y, dy, dx, batch),
+        avx512: pool::max_backward::<Avx512>(g, x, y, dy, dx, batch),
+    }
+
+    /// The mean of each window: one running sum from `+0.0` over its inputs, row by row, without the padding, divided by their
+    /// number or, with `count_padding`, by `kernel_h * kernel_w`.
+    fn avg_pool_forward(g: &PoolGeometry, count_padding: bool, x: &[f32], y: &mut [f32], batch: usize) {
+        portable: avg_pool::forward(g, count_padding, x, y, batch),
+        avx2: avg_pool::forward(g, count_padding, x, y, batch),
+        avx512: avg_pool::forward(g, count_padding, x, y, batch),
+    }
+
+    /// The gradient of [`avg_pool_forward`]'s input: every `dx` is a running sum from `+0.0` of `dy` divided by the number that
+    /// the window was divided by, over windows in row-major order.
+    fn avg_pool_backward(g: &PoolGeometry, count_padding: bool, dy: &[f32], dx: &mut [f32], batch: usize) {
+        portable: avg_pool::backward(g, count_padding, dy, dx, batch),
+        avx2: avg_pool::backward(g, count_padding, dy, dx, batch),
+        avx512: avg_pool::backward(g, count_padding, dy, dx, batch),
+    }
+
+    /// [`avg_pool_forward`] with one window over all `pixels` of a channel: `x` is `[channels, pixels, batch]`, `y`
+    /// `[channels, batch]`. Without pixels, the mean is NaN.
+    fn global_avg_pool_forward(x: &[f32], y: &mut [f32], channels: usize, pixels: usize, batch: usize) {
+        portable: avg_pool::global_forward(x, y, channels, pixels, batch),
+        avx2: avg_pool::global_forward(x, y, channels, pixels, batch),
+        avx512: avg_pool::global_forward(x, y, channels, pixels, batch),
+    }
+
+    /// The gradient of [`global_avg_pool_forward`]'s input, as [`avg_pool_backward`].
+    fn global_avg_pool_backward(dy: &[f32], dx: &mut [f32], channels: usize, pixels: usize, batch: usize) {
+        portable: avg_pool::global_backward(dy, dx, channels, pixels, batch),
+        avx2: avg_pool::global_backward(dy, dx, channels, pixels, batch),
+        avx512: avg_pool::global_backward(dy, dx, channels, pixels, batch),
     }
 }

@@ -1,7 +1,7 @@
 //! The loops of training over plain `f32` slices.
 //!
 //! **Layout.** Activations are feature-major with the batch innermost: `x[feature][batch]`, images `x[c][h][w][batch]`,
-//! without padding. Dense weights are `[out, in]` and `[out, in, kh, kw]`; sparse weights are the live ones of those, row
+//! without padding. Dense weights are `[out, in]` and `[out, in / groups, kh, kw]`; sparse weights are the live ones of those, row
 //! after row, described by a [`Pattern`]. Any batch works; up to 64 the dense weight gradient is fast.
 //!
 //! **Definition.** Every element of a result is a fixed sequence of `f32` multiplications and additions, each rounded: no
@@ -19,15 +19,29 @@
 //! The public functions choose an instruction set at run time; [`portable`] is the same code for the target's baseline.
 
 mod activation;
+mod attention;
+mod attention_grad;
+mod avg_pool;
 mod conv;
 mod conv_grad;
+mod conv_weights;
 mod csr;
 mod dense;
 mod dispatch;
+mod dropout;
+mod elementwise;
+mod embedding;
+mod exp;
 mod geometry;
+mod gru;
 mod lanes;
 mod loss;
+mod lstm;
+mod norm;
+mod pointwise;
 mod pool;
+mod rearrange;
+mod recurrent;
 mod registers;
 #[cfg(any(
     test,
@@ -37,20 +51,46 @@ mod registers;
     ))
 ))]
 mod scalars;
+mod softmax;
 mod vector;
 mod wide;
 
 #[cfg(test)]
 mod tests;
 
-pub use activation::{relu_backward, relu_forward};
-pub use dispatch::{
-    bias_grad, conv_forward, conv_input_grad, conv_weight_grad, csr_conv_forward, csr_conv_input_grad,
-    csr_conv_weight_grad, csr_forward, csr_input_grad, csr_weight_grad, dense_forward, dense_input_grad,
-    dense_weight_grad, max_pool_backward, max_pool_forward, portable,
+pub use activation::{
+    clip_backward, clip_forward, gelu_backward, gelu_forward, hard_swish_backward, hard_swish_forward,
+    leaky_relu_backward, leaky_relu_forward, relu_backward, relu_forward, sigmoid_backward, sigmoid_forward,
+    tanh_backward, tanh_forward,
 };
+pub use attention::AttentionGeometry;
+pub use dispatch::{
+    avg_pool_backward, avg_pool_forward, bias_grad, conv_forward, conv_input_grad, conv_weight_grad, csr_conv_forward,
+    csr_conv_input_grad, csr_conv_weight_grad, csr_forward, csr_input_grad, csr_weight_grad, dense_forward,
+    dense_input_grad, dense_weight_grad, global_avg_pool_backward, global_avg_pool_forward, max_pool_backward,
+    max_pool_forward, portable,
+};
+pub use dispatch::{
+    context_backward_values, context_backward_weights, context_forward, scores_backward_key, scores_backward_query,
+    scores_forward,
+};
+pub use dropout::dropout;
+pub use elementwise::{
+    add_forward, affine_backward, affine_forward, mul_first_grad, mul_forward, mul_second_grad, offset_forward,
+    offset_grad, sum_positions,
+};
+pub use embedding::{csr_embedding_forward, csr_embedding_weight_grad, embedding_forward, embedding_weight_grad};
 pub use geometry::{ConvGeometry, PoolGeometry};
-pub use loss::softmax_cross_entropy;
+pub use gru::{GruGeometry, GruGradients, gru_backward, gru_forward, gru_gradients};
+pub use loss::{IGNORE, binary_cross_entropy, mean_squared_error, softmax_cross_entropy};
+pub use lstm::{LstmGeometry, LstmGradients, lstm_backward, lstm_forward, lstm_gradients};
+pub use norm::{
+    NormGeometry, batch_norm_forward, batch_norm_input_grad, batch_norm_scale_grad, norm_forward, norm_input_grad,
+    norm_scale_grad, norm_statistics,
+};
+pub use rearrange::{last_backward, last_forward, transpose_backward, transpose_forward};
+pub use recurrent::{Raised, RecurrentRows, RecurrentWeight};
+pub use softmax::{SoftmaxGeometry, log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward};
 pub(crate) use wide::{Work, wide};
 
 /// Which weights of an `[out, in]` tensor live, row by row (CSR). The values are an array of their own.
@@ -62,7 +102,7 @@ pub(crate) use wide::{Work, wide};
 pub struct Pattern<'a> {
     /// Where each row starts in `cols`, and the number of live weights as the last entry.
     pub row_ptr: &'a [u32],
-    /// The input, or for a convolution `(ic * kh + ky) * kw + kx`, of each live weight.
+    /// The input, or for a convolution `(ic * kh + ky) * kw + kx` with `ic` counted in the group, of each live weight.
     pub cols: &'a [u16],
 }
 

@@ -14,7 +14,7 @@ use core::arch::x86_64 as arch;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))]
 use super::vector::{Bits, Quad, Vector, chunk};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-use super::vector::{Eight, Isa, Pair};
+use super::vector::{Eight, Isa, Pair, Sixteen};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! vector {
@@ -201,6 +201,7 @@ impl Isa for Avx2 {
     type V8 = Ymm;
     type V16 = Pair<Ymm>;
     type Run = Pair<Pair<Pair<Ymm>>>;
+    const VECTORS: bool = true;
     const WIDE: bool = true;
 }
 
@@ -214,6 +215,7 @@ impl Isa for Avx512 {
     type V8 = Ymm;
     type V16 = Zmm;
     type Run = Pair<Pair<Zmm>>;
+    const VECTORS: bool = true;
     const WIDE: bool = true;
 }
 
@@ -246,3 +248,31 @@ pub(super) struct Zmm(arch::__m512);
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 vector!(Zmm, 16, _mm512_set1_ps, _mm512_add_ps, _mm512_mul_ps);
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+impl Sixteen for Zmm {
+    type Half = Ymm;
+
+    #[inline(always)]
+    fn join(low: Ymm, high: Ymm) -> Self {
+        use arch::{_mm256_castps_pd, _mm512_castpd_ps, _mm512_castpd256_pd512, _mm512_insertf64x4};
+        // SAFETY: the register's instruction set is there, see its type.
+        Self(unsafe {
+            let low = _mm512_castpd256_pd512(_mm256_castps_pd(low.0));
+            _mm512_castpd_ps(_mm512_insertf64x4::<1>(low, _mm256_castps_pd(high.0)))
+        })
+    }
+
+    #[inline(always)]
+    fn twice(half: Ymm) -> Self {
+        use arch::{_mm256_castps_pd, _mm512_broadcast_f64x4, _mm512_castpd_ps};
+        // SAFETY: the register's instruction set is there, see its type.
+        Self(unsafe { _mm512_castpd_ps(_mm512_broadcast_f64x4(_mm256_castps_pd(half.0))) })
+    }
+
+    #[inline(always)]
+    fn halves(self) -> [Ymm; 2] {
+        let [low, high]: [arch::__m256; 2] = bytemuck::must_cast(self.0);
+        [Ymm(low), Ymm(high)]
+    }
+}

@@ -82,5 +82,6 @@ impl super::vector::Isa for NoVectors {
     type V8 = super::vector::Pair<Scalars>;
     type V16 = super::vector::Pair<Self::V8>;
     type Run = Self::V16;
+    const VECTORS: bool = false;
     const WIDE: bool = false;
 }

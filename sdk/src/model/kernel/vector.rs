@@ -199,6 +199,38 @@ impl<V: Quad> Eight for Pair<V> {
     }
 }
 
+/// Two times eight lanes.
+pub(super) trait Sixteen: Vector {
+    /// Eight lanes.
+    type Half: Eight;
+
+    /// The lanes of one and then of the other.
+    fn join(low: Self::Half, high: Self::Half) -> Self;
+    /// The same lanes twice.
+    fn twice(half: Self::Half) -> Self;
+    /// Undoes [`join`](Self::join).
+    fn halves(self) -> [Self::Half; 2];
+}
+
+impl<V: Eight> Sixteen for Pair<V> {
+    type Half = V;
+
+    #[inline(always)]
+    fn join(low: V, high: V) -> Self {
+        Self(low, high)
+    }
+
+    #[inline(always)]
+    fn twice(half: V) -> Self {
+        Self(half, half)
+    }
+
+    #[inline(always)]
+    fn halves(self) -> [V; 2] {
+        [self.0, self.1]
+    }
+}
+
 /// The ends of four lane sums.
 #[inline(always)]
 pub(super) fn tree4<V: Eight>([a, b, c, d]: [V; 4]) -> [f32; 4] {
@@ -212,9 +244,11 @@ pub(super) trait Isa {
     /// 8 lanes.
     type V8: Eight;
     /// 16 lanes.
-    type V16: Vector;
+    type V16: Sixteen<Half = Self::V8>;
     /// Sums along a run of memory that fit in the registers together.
     type Run: Vector;
+    /// Whether there are vector registers at all.
+    const VECTORS: bool;
     /// Whether blocks of 16 lanes leave registers for several of them.
     const WIDE: bool;
 }
@@ -230,5 +264,9 @@ impl Isa for Portable {
     type Run = Pair<Pair<Pair<Four>>>;
     #[cfg(not(target_pointer_width = "64"))]
     type Run = Pair<Pair<Four>>;
+    const VECTORS: bool = cfg!(any(
+        all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"),
+        all(target_arch = "aarch64", target_feature = "neon")
+    ));
     const WIDE: bool = false;
 }

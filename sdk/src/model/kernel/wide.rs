@@ -1,4 +1,4 @@
-//! Elementwise loops outside this module, compiled for wider vectors.
+//! Elementwise loops, compiled for wider vectors. [`wide`] is for those outside this module, [`widened`] makes kernels.
 #![allow(unsafe_code)]
 
 /// A loop over elements that do not depend on each other (or whose sums are defined in lanes): it computes the same with
@@ -28,3 +28,47 @@ pub(crate) fn wide<W: Work>(work: W) -> W::Output {
 fn avx2<W: Work>(work: W) -> W::Output {
     work.run()
 }
+
+/// Whether the wide variant of a [`widened`] kernel runs. Tests may say no.
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+#[inline]
+pub(super) fn accelerated() -> bool {
+    #[cfg(test)]
+    if super::tests::BASELINE.get() {
+        return false;
+    }
+    super::dispatch::has_avx2()
+}
+
+/// Kernels without an instruction of their own: plain loops, each compiled for the target's baseline and for AVX2, which
+/// LLVM turns into vectors of either width. What they call must be `#[inline(always)]`.
+macro_rules! widened {
+    ($(
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident $(<$sink:ident>)? ($($arg:ident: $type:ty),* $(,)?) $(-> $out:ty)? $body:block
+    )*) => {$(
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name $(<$sink: $crate::model::kernel::GradSink>)? ($($arg: $type),*) $(-> $out)? {
+            #[inline(always)]
+            #[allow(clippy::too_many_arguments)]
+            fn run $(<$sink: $crate::model::kernel::GradSink>)? ($($arg: $type),*) $(-> $out)? $body
+
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            #[target_feature(enable = "avx2")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx2 $(<$sink: $crate::model::kernel::GradSink>)? ($($arg: $type),*) $(-> $out)? {
+                run($($arg),*)
+            }
+
+            #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+            if $crate::model::kernel::wide::accelerated() {
+                #[allow(unsafe_code)]
+                // SAFETY: the CPU has just been found to have AVX2.
+                return unsafe { avx2($($arg),*) };
+            }
+            run($($arg),*)
+        }
+    )*};
+}
+pub(super) use widened;

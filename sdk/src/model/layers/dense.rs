@@ -2,8 +2,8 @@
 
 use super::Weights;
 use crate::checkin::Path;
+use crate::model::Tensor;
 use crate::model::kernel::{self, GradSink, Pattern};
-use crate::model::{Node, Tensor};
 
 pub(crate) fn forward(w: &Weights<'_>, x: &[f32], y: &mut [f32], batch: usize) {
     let (outputs, inputs) = (w.tensor.rows as usize, w.tensor.cols as usize);
@@ -34,9 +34,4 @@ pub(crate) fn weight_gradient(
         Path::Dense => kernel::dense_weight_grad(dy, x, inputs, outputs, batch, sink),
         Path::Sparse => kernel::csr_weight_grad(pattern, dy, x, inputs, outputs, batch, sink),
     }
-}
-
-pub(crate) fn bias_gradient(node: &Node, dy: &[f32], batch: usize, sink: &mut impl GradSink) {
-    let outputs = node.output.channels as usize;
-    kernel::bias_grad(dy, outputs, node.output.features() / outputs * batch, sink);
 }

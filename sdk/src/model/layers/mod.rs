@@ -1,9 +1,18 @@
-//! One file a layer: which kernel runs for which storage.
+//! One file a kind of layer: which kernel runs for which storage, over which shapes.
 
+pub(crate) mod attention;
 pub(crate) mod conv2d;
 pub(crate) mod dense;
-pub(crate) mod max_pool;
-pub(crate) mod relu;
+pub(crate) mod embedding;
+pub(crate) mod join;
+pub(crate) mod normalize;
+pub(crate) mod pointwise;
+pub(crate) mod pooling;
+pub(crate) mod rearrange;
+pub(crate) mod recurrent;
+pub(crate) mod softmax;
+
+pub(crate) use recurrent::{backward_work, forward_work, saved};
 
 use super::Tensor;
 use super::kernel::Pattern;
@@ -15,7 +24,7 @@ pub(crate) struct Weights<'a> {
     pub(crate) tensor: Tensor,
     /// Its stored values.
     pub(crate) values: &'a [f32],
-    /// The bias, one a row.
+    /// The bias, one a row; empty if there is none.
     pub(crate) bias: &'a [f32],
     /// Its live entries; empty where it has no pattern.
     pub(crate) pattern: Pattern<'a>,

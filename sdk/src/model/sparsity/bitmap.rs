@@ -101,16 +101,19 @@ impl<'a> Bitmap<'a> {
 
     /// The indices of those that live, rising. Costs one step per byte and one per set bit.
     pub fn ones(&self) -> impl Iterator<Item = usize> + 'a {
-        self.bytes.iter().enumerate().flat_map(|(at, &byte)| {
-            let mut rest = byte;
-            core::iter::from_fn(move || {
-                let bit = rest.trailing_zeros() as usize;
-                // Clears the lowest set bit; of zero there is none.
-                rest &= rest.checked_sub(1)?;
-                Some(at * 8 + bit)
-            })
-        })
+        self.bytes.iter().enumerate().flat_map(|(at, &byte)| bits(at, byte))
     }
+}
+
+/// The indices of the set bits of the byte at `at`, rising.
+pub(super) fn bits(at: usize, byte: u8) -> impl Iterator<Item = usize> {
+    let mut rest = byte;
+    core::iter::from_fn(move || {
+        let bit = rest.trailing_zeros() as usize;
+        // Clears the lowest set bit; of zero there is none.
+        rest &= rest.checked_sub(1)?;
+        Some(at * 8 + bit)
+    })
 }
 
 /// A view through which a mask is written. The padding stays zero.

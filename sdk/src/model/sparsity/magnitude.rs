@@ -4,7 +4,12 @@
 //! (arXiv 1710.01878), with the conventions of JaxPruner's `MagnitudePruning` (Lee et al. 2023, arXiv 2304.14082). A mask
 //! is made from the params *before* the step in which the schedule fires, and params pruned once may come back.
 
-use super::{Bitmap, BitmapMut, SparsityError, top_k_mask_by};
+use super::{BitmapMut, Scores, SparsityError, top_k_mask_by};
+
+/// `|w|`.
+pub fn magnitude_scores(params: &[f32]) -> Scores<impl Fn(usize) -> f32> {
+    Scores::new(params.len(), |i| params[i].abs())
+}
 
 /// Sets in `mask` the largest params by absolute value; gives the number of ones. One tensor at a time: the uniform
 /// distribution of JaxPruner calls it for each tensor with more than one dimension.
@@ -33,20 +38,4 @@ pub fn magnitude_mask(
         return Err(SparsityError::MaskLength { expected: params.len(), got: mask.len() });
     }
     top_k_mask_by(|i| params[i].abs(), sparsity, scratch, mask)
-}
-
-/// Assigns `0.0` to every param that does not live. Not a product: `NaN * 0` is NaN and `-x * 0` is `-0.0`.
-///
-/// # Errors
-/// [`SparsityError::MaskLength`] when the lengths differ; nothing is written then.
-pub fn apply_mask(params: &mut [f32], mask: Bitmap<'_>) -> Result<(), SparsityError> {
-    if mask.len() != params.len() {
-        return Err(SparsityError::MaskLength { expected: params.len(), got: mask.len() });
-    }
-    for (param, live) in params.iter_mut().zip(mask.iter()) {
-        if !live {
-            *param = 0.0;
-        }
-    }
-    Ok(())
 }

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use siskin::checkin::{CheckpointError, LayerSpec, ModelSpec, Path, PlanError, Storage};
 use siskin::model::sparsity::{BitmapMut, SparsityError, bitmap_bytes, magnitude_mask};
-use siskin::model::{Graph, Op};
+use siskin::model::{Graph, Role};
 
 /// Why a model cannot be made.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -33,8 +33,10 @@ pub enum ModelError {
 pub struct TensorView<'a> {
     /// Index of its layer.
     pub layer: usize,
-    /// True for a weight, false for a bias.
-    pub is_weight: bool,
+    /// What it is to its layer.
+    pub role: Role,
+    /// True if devices train it.
+    pub trained: bool,
     /// `[rows, columns]`.
     pub shape: [usize; 2],
     /// Its values, row-major.
@@ -43,19 +45,35 @@ pub struct TensorView<'a> {
     pub live: &'a [bool],
 }
 
-/// Dense params in flat order (weight, bias, weight, bias, ...), and which of them live.
+/// A tensor's place in the model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Place {
+    layer: usize,
+    role: Role,
+    trained: bool,
+    rows: usize,
+    cols: usize,
+}
+
+/// Dense params in flat order (layer after layer, within one as [`Role`] lists them), and which of them live.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GlobalModel {
     architecture: ModelSpec,
     params: Vec<f32>,
     live: Vec<bool>,
-    /// Per tensor: layer, rows, columns.
-    tensors: Vec<(usize, usize, usize)>,
+    tensors: Vec<Place>,
+}
+
+impl Place {
+    fn size(&self) -> usize {
+        self.rows * self.cols
+    }
 }
 
 impl GlobalModel {
-    /// Weights from the uniform distribution of He et al. 2015 (`+-sqrt(6 / fan_in)`), biases zero, nothing pruned. What
-    /// `architecture` says of storage is ignored.
+    /// Weights from the uniform distribution of He et al. 2015 (`+-sqrt(6 / fan_in)`), those of recurrent layers within
+    /// `1 / sqrt(hidden)` and rows of embeddings within `sqrt(3)` (variance 1), scales and inverse deviations one, all others
+    /// zero, nothing pruned. What `architecture` says of storage is ignored.
     ///
     /// # Errors
     /// [`ModelError::Plan`] if the layers do not fit together.
@@ -63,14 +81,27 @@ impl GlobalModel {
         let mut model = Self::with_params(architecture, None)?;
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let mut at = 0;
-        for (index, &(_, rows, cols)) in model.tensors.iter().enumerate() {
-            let is_weight = index % 2 == 0;
-            let bound = libm::sqrt(6.0 / cols as f64);
-            for value in &mut model.params[at..at + rows * cols] {
+        for place in &model.tensors {
+            let bound = match (place.role, model.architecture.layers[place.layer].spec) {
+                (Role::Scale | Role::InverseDeviation, _) => {
+                    model.params[at..at + place.size()].fill(1.0);
+                    None
+                }
+                (role, _) if !role.prunes() => None,
+                (_, LayerSpec::Gru { hidden, .. } | LayerSpec::Lstm { hidden, .. }) => {
+                    Some(1.0 / libm::sqrt(f64::from(hidden)))
+                }
+                (_, LayerSpec::Embedding { .. }) => Some(libm::sqrt(3.0)),
+                _ => Some(libm::sqrt(6.0 / place.cols as f64)),
+            };
+            for value in &mut model.params[at..at + place.size()] {
+                // Drawn for every param, so that a tensor's numbers do not depend on what the ones before it are.
                 let uniform = (rng.next_u64() >> 11) as f64 / 9_007_199_254_740_992.0;
-                *value = if is_weight { (bound * (2.0 * uniform - 1.0)) as f32 } else { 0.0 };
+                if let Some(bound) = bound {
+                    *value = (bound * (2.0 * uniform - 1.0)) as f32;
+                }
             }
-            at += rows * cols;
+            at += place.size();
         }
         Ok(model)
     }
@@ -86,15 +117,24 @@ impl GlobalModel {
     fn with_params(architecture: &ModelSpec, params: Option<Vec<f32>>) -> Result<Self, ModelError> {
         let architecture = with_storage(architecture, |_, size| Storage { live: size as u32, path: Path::Dense })?;
         let graph = Graph::new(&architecture)?;
-        let with_params = graph.nodes.iter().enumerate().filter(|(_, n)| n.weight.is_some());
-        let layers: Vec<usize> = with_params.flat_map(|(i, _)| [i, i]).collect();
-        let tensors: Vec<_> =
-            graph.tensors.iter().zip(layers).map(|(t, layer)| (layer, t.rows as usize, t.cols as usize)).collect();
+        let place = |t: &siskin::model::Tensor| Place {
+            layer: usize::from(t.node),
+            role: t.role,
+            trained: t.trained,
+            rows: t.rows as usize,
+            cols: t.cols as usize,
+        };
+        let tensors = graph.tensors.iter().map(place).collect();
         let params = params.unwrap_or_else(|| vec![0.0; graph.size]);
         if params.len() != graph.size {
             return Err(ModelError::Length { expected: graph.size, got: params.len() });
         }
         Ok(Self { architecture, live: vec![true; graph.size], params, tensors })
+    }
+
+    /// The layers; what they say of storage means nothing.
+    pub fn architecture(&self) -> &ModelSpec {
+        &self.architecture
     }
 
     /// Params in all.
@@ -121,21 +161,29 @@ impl GlobalModel {
         &mut self.params
     }
 
-    /// The mask over the params in flat order, one bit each, least significant first.
+    /// Which params a report carries, in flat order: those that live and train; one bit each, least significant first.
     pub fn mask(&self) -> Vec<u8> {
-        bitmap(&self.live)
+        let carried: Vec<bool> =
+            self.tensors().flat_map(|t| t.live.iter().map(move |live| *live && t.trained)).collect();
+        bitmap(&carried)
+    }
+
+    /// Params that a report carries.
+    pub fn carried(&self) -> usize {
+        self.tensors().filter(|t| t.trained).map(|t| t.live.iter().filter(|l| **l).count()).sum()
     }
 
     /// The tensors in flat order.
     pub fn tensors(&self) -> impl Iterator<Item = TensorView<'_>> {
         let mut at = 0;
-        self.tensors.iter().enumerate().map(move |(index, &(layer, rows, cols))| {
-            let range = at..at + rows * cols;
+        self.tensors.iter().map(move |place| {
+            let range = at..at + place.size();
             at = range.end;
             TensorView {
-                layer,
-                is_weight: index % 2 == 0,
-                shape: [rows, cols],
+                layer: place.layer,
+                role: place.role,
+                trained: place.trained,
+                shape: [place.rows, place.cols],
                 values: &self.params[range.clone()],
                 live: &self.live[range],
             }
@@ -148,15 +196,16 @@ impl GlobalModel {
     /// # Errors
     /// [`ModelError::Sparsity`] if the weights cannot carry it.
     pub fn prune(&mut self, sparsity: f32) -> Result<usize, ModelError> {
-        let weights: usize = self.tensors().filter(|t| t.is_weight).map(|t| t.values.len()).sum();
+        let weights: usize = self.tensors().filter(|t| t.role.prunes()).map(|t| t.values.len()).sum();
         // Each tensor rounds its number of live weights by up to a half: never below what was asked for.
-        let rounding = if sparsity > 0.0 { self.tensors.len() as f64 / 4.0 + 0.5 } else { 0.0 };
+        let rounding =
+            if sparsity > 0.0 { self.tensors().filter(|t| t.role.prunes()).count() as f64 / 2.0 + 0.5 } else { 0.0 };
         let of_weights = ((f64::from(sparsity) * self.size() as f64 + rounding) / weights as f64).min(1.0) as f32;
         let mut at = 0;
         let mut scratch = Vec::new();
-        for (index, &(_, rows, cols)) in self.tensors.iter().enumerate() {
-            let size = rows * cols;
-            if index % 2 == 0 {
+        for (index, place) in self.tensors.iter().enumerate() {
+            let size = place.size();
+            if place.role.prunes() {
                 scratch.resize(size, 0u32);
                 let mut bits = vec![0; bitmap_bytes(size)];
                 let mut mask =
@@ -180,7 +229,7 @@ impl GlobalModel {
     /// Never in fact: the layers fitted together before.
     pub fn spec(&self, crossover: f32) -> Result<ModelSpec, PlanError> {
         let live: Vec<usize> =
-            self.tensors().filter(|t| t.is_weight).map(|t| t.live.iter().filter(|l| **l).count()).collect();
+            self.tensors().filter(|t| t.role.prunes()).map(|t| t.live.iter().filter(|l| **l).count()).collect();
         with_storage(&self.architecture, |index, size| {
             let live = live[index];
             let dense = live as f64 > f64::from(crossover) * size as f64;
@@ -198,27 +247,18 @@ fn bitmap(live: &[bool]) -> Vec<u8> {
     live.chunks(8).map(|c| c.iter().enumerate().fold(0, |byte, (i, &l)| byte | u8::from(l) << i)).collect()
 }
 
-/// The same layers with another storage: `of(index of the weight, entries)`.
+/// The same layers with another storage: `of(index of the matrix, entries)`.
 fn with_storage(model: &ModelSpec, of: impl Fn(usize, usize) -> Storage) -> Result<ModelSpec, PlanError> {
-    let dense = apply(model, &vec![0; model.layers.len()], |_, _| Storage { live: 1, path: Path::Dense });
-    let graph = Graph::new(&dense)?;
-    let mut sizes = vec![0; model.layers.len()];
-    for (size, node) in sizes.iter_mut().zip(&graph.nodes) {
-        if let (Some(weight), Op::Dense | Op::Conv(_)) = (node.weight, node.op) {
-            *size = graph.tensors[usize::from(weight)].size();
-        }
-    }
-    Ok(apply(model, &sizes, of))
-}
-
-fn apply(model: &ModelSpec, sizes: &[usize], of: impl Fn(usize, usize) -> Storage) -> ModelSpec {
     let mut model = model.clone();
-    let mut index = 0;
-    for (layer, &size) in model.layers.iter_mut().zip(sizes) {
-        if let LayerSpec::Dense { weights, .. } | LayerSpec::Conv2d { weights, .. } = layer {
-            *weights = of(index, size);
-            index += 1;
+    let storages = |model: &mut ModelSpec, of: &dyn Fn(usize) -> Storage| {
+        let all = model.layers.iter_mut().flat_map(|layer| layer.spec.storages_mut());
+        for (index, storage) in all.enumerate() {
+            *storage = of(index);
         }
-    }
-    model
+    };
+    storages(&mut model, &|_| Storage { live: 1, path: Path::Dense });
+    let graph = Graph::new(&model)?;
+    let sizes: Vec<usize> = graph.tensors.iter().filter(|t| t.role.prunes()).map(|t| t.size()).collect();
+    storages(&mut model, &|index| of(index, sizes[index]));
+    Ok(model)
 }

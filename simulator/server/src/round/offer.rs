@@ -3,7 +3,7 @@
 use super::collector::Collector;
 use super::{GlobalModel, Settings};
 use siskin::checkin::{
-    CheckpointError, Plan, PlanError, Reason, Rejection, RetryWindow, checkpoint_len, write_checkpoint,
+    CheckpointError, Path, Plan, PlanError, Reason, Rejection, RetryWindow, checkpoint_len, write_checkpoint,
 };
 use siskin::model::{Graph, Parameters};
 use siskin::wire::{Capabilities, FRAME_OVERHEAD, Frame, MAX_MESSAGE, Request, Response, WireError};
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 /// A plan that does not fit a frame goes to nobody.
-const MAX_PLAN: usize = 1024;
+const MAX_PLAN: usize = 16 * 1024;
 
 /// Why a round cannot be offered.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -83,6 +83,18 @@ impl Offer {
         let frames = (max_frame, frames(round, &checkpoint, max_frame));
         let deadline_ms = settings.deadline_ms;
         Ok(Self { plan, plan_bytes, fingerprint, graph, checkpoint, row_ptrs, columns, frames, deadline_ms })
+    }
+
+    /// The stored values of all tensors of `model`, as a device holds them.
+    pub fn values(&self, model: &GlobalModel) -> Vec<f32> {
+        let mut values = vec![0.0; self.graph.stored];
+        for (tensor, view) in self.graph.tensors.iter().zip(model.tensors()) {
+            let stored = view.values.iter().zip(view.live).filter(|(_, live)| tensor.path == Path::Dense || **live);
+            for (to, (value, _)) in values[tensor.range()].iter_mut().zip(stored) {
+                *to = *value;
+            }
+        }
+        values
     }
 
     /// The patterns of the round; without values.

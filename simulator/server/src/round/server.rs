@@ -236,7 +236,7 @@ impl Server {
     fn step(&mut self, mean: &[f32]) -> Result<(), ServerError> {
         let bits = self.model.mask();
         let optim = |source| ServerError::Optim { round: self.round, source };
-        let length = OptimError::Length { what: "mean delta", expected: self.model.live(), got: mean.len() };
+        let length = OptimError::Length { what: "mean delta", expected: self.model.carried(), got: mean.len() };
         let mask = Bitmap::new(&bits, self.model.size()).map_err(|_| optim(length))?;
         let dense = scatter(mean, mask).ok_or_else(|| optim(length))?;
         let round = self.round;

@@ -9,8 +9,8 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use siskin::checkin::{
-    LayerSpec, Loss, ModelSpec, NoiseSource, Path, Population, Privacy, Quantization, Rounding, Storage, Training,
-    Upload, Weighting,
+    ClientOptimizer, Layer, LayerSpec, Loss, ModelSpec, NoiseSource, Path, Population, Privacy, Quantization, Rounding,
+    Storage, Training, Upload, Weighting,
 };
 use siskin::wire::FrameAssembler;
 use siskin_server::optim::FedAvgConfig;
@@ -31,12 +31,10 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
         selection: Selection::Fixed,
         close: Close::Deadline,
         training: Training {
-            epochs: 3,
-            batch: 8,
-            max_examples: 1000,
-            learning_rate: 0.05,
-            momentum: 0.9,
+            optimizer: ClientOptimizer::Sgd { momentum: 0.9, nesterov: false },
             proximal: 0.01,
+            max_examples: 1000,
+            ..Training::sgd(3, 8, 0.05)
         },
         // Noise of the device, so that what is compared hangs on the session's randomness too.
         privacy: Privacy { clip_norm: 0.5, noise_multiplier: 0.05, source: NoiseSource::Device { shares: 1 } },
@@ -51,9 +49,9 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
 /// 64 features, 10 classes.
 fn model() -> Result<GlobalModel, Box<dyn Error>> {
     let weights = Storage { live: 0, path: Path::Sparse };
-    let layers =
-        [LayerSpec::Dense { outputs: 64, weights }, LayerSpec::Relu, LayerSpec::Dense { outputs: 10, weights }];
-    let layers = layers.into_iter().collect();
+    let dense = |outputs| LayerSpec::Dense { outputs, bias: true, weights };
+    let layers = [dense(64), LayerSpec::Relu, dense(10)];
+    let layers = layers.into_iter().map(Layer::from).collect();
     Ok(GlobalModel::new(&ModelSpec { input: [1, 8, 8], layers, loss: Loss::SoftmaxCrossEntropy }, 7)?)
 }
 

@@ -2,8 +2,8 @@
 
 use bytemuck::Pod;
 use siskin::checkin::{
-    LayerSpec, Loss, ModelSpec, NoiseSource, Path, Plan, Population, Privacy, Quantization, Rounding, Storage,
-    Training, Upload, Weighting,
+    ClientOptimizer, LayerSpec, Loss, ModelSpec, NoiseSource, Path, Plan, Population, Privacy, Quantization, Rounding,
+    Storage, Training, Upload, Weighting, Window,
 };
 use siskin::model::{Graph, Tensor};
 
@@ -26,19 +26,14 @@ impl<'a> Pieces<'a> {
 /// A plan with nothing but a network: training, privacy, grid and upload are those of most cases.
 pub(crate) fn plan(input: [u16; 3], layers: &[LayerSpec]) -> Result<Plan, &'static str> {
     let mut model = ModelSpec { input, layers: Default::default(), loss: Loss::SoftmaxCrossEntropy };
-    model.layers.extend_from_slice(layers).map_err(|_| "too many layers")?;
+    for layer in layers {
+        model.layers.push((*layer).into()).map_err(|_| "too many layers")?;
+    }
     Ok(Plan {
         population: Population::try_from("device/cases").map_err(|_| "the population's name")?,
         round: 7,
         model,
-        training: Training {
-            epochs: 1,
-            batch: 8,
-            max_examples: 1000,
-            learning_rate: 0.125,
-            momentum: 0.0,
-            proximal: 0.0,
-        },
+        training: Training { max_examples: 1000, ..Training::sgd(1, 8, 0.125) },
         privacy: Privacy { clip_norm: 0.5, noise_multiplier: 0.0, source: NoiseSource::Server },
         quantization: Quantization { step: 1.0 / 128.0, rounding: Rounding::Stochastic },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 4096 },
@@ -46,7 +41,19 @@ pub(crate) fn plan(input: [u16; 3], layers: &[LayerSpec]) -> Result<Plan, &'stat
 }
 
 pub(crate) fn dense(outputs: u16, live: u32, path: Path) -> LayerSpec {
-    LayerSpec::Dense { outputs, weights: Storage { live, path } }
+    LayerSpec::Dense { outputs, bias: true, weights: Storage { live, path } }
+}
+
+pub(crate) fn conv(outputs: u16, [kernel, stride, padding]: [u8; 3], weights: Storage) -> LayerSpec {
+    LayerSpec::Conv2d { outputs, groups: 1, window: Window::square(kernel, stride, padding), bias: true, weights }
+}
+
+pub(crate) fn pool(window: u8, stride: u8) -> LayerSpec {
+    LayerSpec::MaxPool(Window::square(window, stride, 0))
+}
+
+pub(crate) const fn momentum(momentum: f32) -> ClientOptimizer {
+    ClientOptimizer::Sgd { momentum, nesterov: false }
 }
 
 /// A mask of each tensor that has one, one bit an entry, tensor after tensor in `masks`, whole bytes each.

@@ -14,7 +14,7 @@ use siskin::report::Report;
 use siskin::session::{Abandoned, Config, MIN_FRAME, Outcome as Ended, Poll, SaveError, Session};
 use siskin::wire::{Frame, Request, Response, UploadStatus, WireError};
 
-use crate::models::{Pieces, dense, draw_masks, examples, fill, mask_bytes, patterns, plan, with_masks};
+use crate::models::{Pieces, dense, draw_masks, examples, fill, mask_bytes, momentum, patterns, plan, with_masks};
 use crate::numbers::Numbers;
 use crate::{Bench, Case, Digest, Outcome};
 
@@ -32,7 +32,7 @@ fn sparse_plan() -> Result<Plan, &'static str> {
     let layers = [dense(12, 60, Path::Sparse), LayerSpec::Relu, dense(4, 24, Path::Sparse)];
     let mut plan = plan([1, 1, 16], &layers)?;
     plan.training.epochs = 2;
-    plan.training.momentum = 0.875;
+    plan.training.optimizer = momentum(0.875);
     plan.training.proximal = 0.01;
     Ok(plan)
 }
@@ -92,7 +92,7 @@ impl<'a> Setting<'a> {
         let length = plan.encode(encoded).map_err(|_| "encoding the plan")?;
         let features = pieces.take::<f32>(EXAMPLES * graph.input.features())?;
         let labels = pieces.take::<u32>(EXAMPLES)?;
-        examples(&mut numbers, graph.classes, features, labels);
+        examples(&mut numbers, graph.classes(), features, labels);
         let required = required_bytes(plan, MIN_FRAME).map_err(|_| "the layers do not fit together")?;
         Ok(Self {
             plan,

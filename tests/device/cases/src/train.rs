@@ -2,9 +2,11 @@
 
 use siskin::arena::MemoryPlan;
 use siskin::checkin::{LayerSpec, Path, Plan, Storage};
-use siskin::model::{Buffers, Graph, Parameters, forward, train_step};
+use siskin::model::{Buffers, Draw, Graph, Parameters, forward, train_step};
 
-use crate::models::{Pieces, dense, draw_masks, examples, fill, is_live, mask_bytes, patterns, plan, with_masks};
+use crate::models::{
+    Pieces, conv, dense, draw_masks, examples, fill, is_live, mask_bytes, momentum, patterns, plan, pool, with_masks,
+};
 use crate::numbers::Numbers;
 use crate::{Bench, Case, Digest, Outcome};
 
@@ -27,7 +29,7 @@ fn dense_mlp(bench: &mut Bench<'_>) -> Outcome {
 fn sparse_mlp(bench: &mut Bench<'_>) -> Outcome {
     let layers = [dense(12, 60, Path::Sparse), LayerSpec::Relu, dense(4, 20, Path::Sparse)];
     let mut plan = plan([1, 1, 16], &layers)?;
-    plan.training.momentum = 0.875;
+    plan.training.optimizer = momentum(0.875);
     plan.training.proximal = 0.01;
     steps(bench, plan)
 }
@@ -44,29 +46,17 @@ fn masked_mlp(bench: &mut Bench<'_>) -> Outcome {
 fn cnn(bench: &mut Bench<'_>) -> Outcome {
     let sparse = |live| Storage { live, path: Path::Sparse };
     let layers = [
-        LayerSpec::Conv2d {
-            outputs: 3,
-            kernel: 3,
-            stride: 1,
-            padding: 1,
-            weights: Storage { live: 27, path: Path::Dense },
-        },
+        conv(3, [3, 1, 1], Storage { live: 27, path: Path::Dense }),
         LayerSpec::Relu,
-        LayerSpec::MaxPool { window: 2, stride: 2 },
-        LayerSpec::Conv2d { outputs: 5, kernel: 3, stride: 2, padding: 1, weights: sparse(50) },
+        pool(2, 2),
+        conv(5, [3, 2, 1], sparse(50)),
         LayerSpec::Relu,
-        LayerSpec::Conv2d {
-            outputs: 4,
-            kernel: 2,
-            stride: 1,
-            padding: 0,
-            weights: Storage { live: 60, path: Path::Dense },
-        },
+        conv(4, [2, 1, 0], Storage { live: 60, path: Path::Dense }),
         LayerSpec::Flatten,
         dense(4, 10, Path::Sparse),
     ];
     let mut plan = plan([1, 6, 6], &layers)?;
-    plan.training.momentum = 0.5;
+    plan.training.optimizer = momentum(0.5);
     steps(bench, plan)
 }
 
@@ -97,7 +87,7 @@ fn a_few(memory: &mut [u8], plan: &Plan) -> Result<[Digest; 3], &'static str> {
     let masks = pieces.take::<u8>(mask_bytes(&graph))?;
     let local = pieces.take::<f32>(graph.stored)?;
     let global = pieces.take::<f32>(graph.stored)?;
-    let velocity = pieces.take::<f32>(layout.velocity.len() / 4)?;
+    let velocity = pieces.take::<f32>(layout.moments.len() / 4)?;
     let activations = pieces.take::<f32>(layout.activations.len() / 4)?;
     let gradients = pieces.take::<f32>(layout.gradients.len() / 4)?;
     let labels = pieces.take::<u32>(batch)?;
@@ -108,7 +98,7 @@ fn a_few(memory: &mut [u8], plan: &Plan) -> Result<[Digest; 3], &'static str> {
     if patterns(&graph, masks, row_ptrs, columns) != (row_ptrs.len(), columns.len()) {
         return Err("the masks do not fill the patterns");
     }
-    examples(&mut numbers, graph.classes, rows, labels);
+    examples(&mut numbers, graph.classes(), rows, labels);
     fill(&mut numbers, 0.4, local);
     each_pruned(&graph, masks, |at| local[at] = 0.0);
     global.copy_from_slice(local);
@@ -123,11 +113,13 @@ fn a_few(memory: &mut [u8], plan: &Plan) -> Result<[Digest; 3], &'static str> {
     let logits = forward(&graph, &Parameters { row_ptrs, columns, values: local }, activations, batch);
     let of_logits = Digest::f32s(logits);
     let mut losses = [0.0; STEPS];
-    for loss in &mut losses {
+    for (step, loss) in losses.iter_mut().enumerate() {
         load(activations);
         let buffers = Buffers { activations, gradients };
         let values = (&mut *local, &*global, &mut *velocity);
-        *loss = train_step(&graph, &plan.training, (row_ptrs, columns), values, buffers, labels);
+        let time = (Draw { seed: 0, step: step as u32 }, STEPS as u32);
+        let rule = (plan.model.loss, &plan.training);
+        *loss = train_step(&graph, rule, time, (row_ptrs, columns), values, buffers, labels, batch);
     }
     // Written so that a NaN fails.
     if !losses.is_sorted_by(|before, after| before > after) {

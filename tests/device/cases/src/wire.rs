@@ -11,7 +11,7 @@ use siskin::wire::{
     Capabilities, FRAME_OVERHEAD, Frame, FrameAssembler, Request, Response, UploadStatus, encode_frame,
 };
 
-use crate::models::{Pieces, dense, draw_masks, fill, mask_bytes, plan, with_masks};
+use crate::models::{Pieces, conv, dense, draw_masks, fill, mask_bytes, plan, pool, with_masks};
 use crate::numbers::Numbers;
 use crate::{Bench, Case, Digest, Outcome};
 
@@ -25,15 +25,9 @@ pub(crate) const CASES: &[Case] = &[
 /// Every kind of layer and storage.
 fn some_plan() -> Result<Plan, &'static str> {
     let layers = [
-        LayerSpec::Conv2d {
-            outputs: 3,
-            kernel: 3,
-            stride: 1,
-            padding: 1,
-            weights: Storage { live: 20, path: Path::Sparse },
-        },
+        conv(3, [3, 1, 1], Storage { live: 20, path: Path::Sparse }),
         LayerSpec::Relu,
-        LayerSpec::MaxPool { window: 2, stride: 2 },
+        pool(2, 2),
         LayerSpec::Flatten,
         dense(300, 2000, Path::Dense),
         dense(4, 1200, Path::Dense),

@@ -1,14 +1,83 @@
 //! Every variant against loops that follow the definitions word by word, compared by their bits.
 
+mod activation;
+mod attention;
+mod elementwise;
+mod embedding;
+mod exp;
+mod gradients;
+mod language_models;
+mod loss;
+mod norm;
 mod oracle;
 mod pointwise;
+mod recurrent;
+mod shapes;
+mod softmax;
 
+use core::cell::Cell;
 use std::vec;
 use std::vec::Vec;
 
 use proptest::prelude::*;
 
 use super::{ConvGeometry, GradSink, Pattern, PoolGeometry};
+
+std::thread_local! {
+    /// Makes the kernels of `widened` run their baseline variant.
+    pub(super) static BASELINE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `run` computes, after checking that the wide variant and the baseline give the same bits.
+fn both(run: impl Fn() -> Vec<f32>) -> Vec<f32> {
+    let wide = run();
+    BASELINE.set(true);
+    let baseline = run();
+    BASELINE.set(false);
+    assert_eq!(bits(&wide), bits(&baseline));
+    wide
+}
+
+/// Finite, of the order of 1.
+fn smooth(seed: &mut u64, n: usize) -> Vec<f32> {
+    (0..n).map(|_| ((random(seed) & 0xFF_FFFF) as f32 / 8_388_608.0 - 1.0) * 1.7).collect()
+}
+
+fn doubles(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|x| f64::from(*x)).collect()
+}
+
+/// Each value is within `tolerance` of the largest one or of 1.
+#[track_caller]
+fn close(got: &[f32], want: &[f64], tolerance: f64) {
+    assert_eq!(got.len(), want.len());
+    let scale = want.iter().fold(1.0f64, |m, w| m.max(w.abs()));
+    for (i, (&g, &w)) in got.iter().zip(want).enumerate() {
+        assert!((f64::from(g) - w).abs() <= tolerance * scale, "{i} of {}: {g} for {w}", got.len());
+    }
+}
+
+/// The gradient at `x` of a function by central differences.
+fn differences(x: &[f32], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    const STEP: f64 = 1e-5;
+    let mut x = doubles(x);
+    (0..x.len())
+        .map(|i| {
+            let at = x[i];
+            x[i] = at + STEP;
+            let above = f(&x);
+            x[i] = at - STEP;
+            let below = f(&x);
+            x[i] = at;
+            (above - below) / (2.0 * STEP)
+        })
+        .collect()
+}
+
+/// What a gradient `dy` of the outputs makes of them: the function whose gradient a backward pass computes.
+fn weighted(y: &[f64], dy: &[f32]) -> f64 {
+    y.iter().zip(dy).map(|(y, dy)| y * f64::from(*dy)).sum()
+}
 
 /// SplitMix64.
 fn random(seed: &mut u64) -> u64 {
@@ -107,15 +176,55 @@ fn layer() -> impl Strategy<Value = (usize, usize, usize, u64, u64)> {
     (size(), size(), batch, 0u64..9, any::<u64>())
 }
 
-/// A convolution whose kernel fits, batch, density in eighths, seed.
+/// A number for each axis.
+fn pair(each: impl Strategy<Value = usize> + Clone) -> impl Strategy<Value = [usize; 2]> {
+    (each.clone(), each).prop_map(|(h, w)| [h, w])
+}
+
+/// Kernel, stride, padding, dilation; about half of them plain, with stride 1 and no holes.
+fn window() -> impl Strategy<Value = ([usize; 2], [usize; 2], [usize; 4], [usize; 2])> {
+    let padding = prop_oneof![
+        Just([0; 4]),
+        (0usize..3).prop_map(|p| [p; 4]),
+        (pair(0usize..5), pair(0usize..5)).prop_map(|([top, left], [bottom, right])| [top, left, bottom, right]),
+    ];
+    let kernel = prop_oneof![Just([1, 1]), Just([3, 3]), pair(1usize..5), pair(1usize..5)];
+    let step = || prop_oneof![Just([1, 1]), Just([1, 1]), pair(1usize..4)];
+    (kernel, step(), padding, step())
+}
+
+/// Height and width of an input; every fourth is one-dimensional.
+fn image() -> impl Strategy<Value = [usize; 2]> {
+    let line = (1usize..40).prop_flat_map(|len| prop_oneof![Just([1, len]), Just([len, 1])]);
+    prop_oneof![3 => pair(1usize..13), 1 => line]
+}
+
+/// A convolution whose kernel fits, batch, density in eighths, seed. Every third one is depthwise.
 fn convolution() -> impl Strategy<Value = (ConvGeometry, usize, u64, u64)> {
-    let shape = (1usize..5, 1usize..13, 1usize..13, 1usize..6);
-    let window = (1usize..5, 1usize..5, prop_oneof![Just(1usize), 1usize..4], prop_oneof![Just(0usize), 0usize..4]);
-    (shape, window, prop_oneof![1usize..12, Just(16), Just(33)], 0u64..9, any::<u64>()).prop_filter_map(
+    let channels = prop_oneof![
+        (1usize..5, 1usize..6).prop_map(|(inputs, outputs)| (inputs, outputs, 1)),
+        (1usize..12, 1usize..3).prop_map(|(inputs, multiple)| (inputs, inputs * multiple, inputs)),
+        (1usize..4, 1usize..4, 1usize..4).prop_map(|(inputs, outputs, g)| (inputs * g, outputs * g, g)),
+        (6usize..20, 3usize..20).prop_map(|(inputs, outputs)| (inputs, outputs, 1)),
+    ];
+    let batch = prop_oneof![1usize..12, Just(16), Just(33)];
+    (channels, image(), window(), batch, 0u64..9, any::<u64>()).prop_filter_map(
         "the kernel must fit",
-        |((in_channels, in_h, in_w, out_channels), (kernel_h, kernel_w, stride, padding), batch, density, seed)| {
-            let g = ConvGeometry { in_channels, in_h, in_w, out_channels, kernel_h, kernel_w, stride, padding };
+        |((in_channels, out_channels, groups), [in_h, in_w], window, batch, density, seed)| {
+            let (kernel, stride, padding, dilation) = window;
+            let g = ConvGeometry { in_channels, in_h, in_w, out_channels, kernel, stride, padding, dilation, groups };
             g.out_h().and(g.out_w()).map(|_| (g, batch, density, seed))
+        },
+    )
+}
+
+/// A pooling layer whose window fits.
+fn pooling() -> impl Strategy<Value = PoolGeometry> {
+    (1usize..4, image(), window()).prop_filter_map(
+        "the window must fit",
+        |(channels, [in_h, in_w], (kernel, stride, padding, dilation))| {
+            let g = PoolGeometry { channels, in_h, in_w, kernel, stride, padding, dilation };
+            g.out_h().and(g.out_w()).map(|_| g)
         },
     )
 }
@@ -213,28 +322,41 @@ macro_rules! variant_tests {
                 }
 
                 #[test]
-                fn pooling(
-                    (channels, in_h, in_w) in (1usize..4, 1usize..10, 1usize..10),
-                    (window, stride) in (1usize..4, 1usize..4),
-                    batch in 1usize..20,
-                    mut seed: u64,
-                ) {
+                fn pools(g in pooling(), batch in 1usize..20, mut seed: u64) {
                     if missing() { return Ok(()) }
-                    let g = PoolGeometry { channels, in_h, in_w, window, stride };
-                    prop_assume!(g.out_h().and(g.out_w()).is_some());
+                    let inputs = g.channels * g.in_h * g.in_w * batch;
+                    let outputs = g.channels * g.out_h().unwrap() * g.out_w().unwrap() * batch;
                     // Few different values, so that most windows have a tie.
-                    let x: Vec<f32> = (0..channels * in_h * in_w * batch)
+                    let ties: Vec<f32> = (0..inputs)
                         .map(|_| [-1.0, -0.0, 0.0, 1.0, 2.0, f32::NAN, f32::NEG_INFINITY][random(&mut seed) as usize % 7])
                         .collect();
-                    let outputs = channels * g.out_h().unwrap() * g.out_w().unwrap() * batch;
                     let dy = values(&mut seed, outputs);
-                    let (expected_y, expected_dx) = oracle::pool(&g, &x, &dy, batch);
+                    let (expected_y, expected_dx) = oracle::max_pool(&g, &ties, &dy, batch);
 
                     let mut y = vec![9.0; outputs];
-                    kernels::max_pool_forward(&g, &x, &mut y, batch);
+                    kernels::max_pool_forward(&g, &ties, &mut y, batch);
                     prop_assert_eq!(bits(&y), bits(&expected_y));
-                    let mut dx = vec![9.0; x.len()];
-                    kernels::max_pool_backward(&g, &x, &y, &dy, &mut dx, batch);
+                    let mut dx = vec![9.0; inputs];
+                    kernels::max_pool_backward(&g, &ties, &y, &dy, &mut dx, batch);
+                    prop_assert_eq!(bits(&dx), bits(&expected_dx));
+
+                    let x = values(&mut seed, inputs);
+                    for padded in [false, true] {
+                        let (expected_y, expected_dx) = oracle::avg_pool(&g, padded, &x, &dy, batch);
+                        kernels::avg_pool_forward(&g, padded, &x, &mut y, batch);
+                        prop_assert_eq!(bits(&y), bits(&expected_y));
+                        kernels::avg_pool_backward(&g, padded, &dy, &mut dx, batch);
+                        prop_assert_eq!(bits(&dx), bits(&expected_dx));
+                    }
+
+                    let window = [g.in_h, g.in_w];
+                    let all = PoolGeometry { kernel: window, stride: [1; 2], padding: [0; 4], dilation: [1; 2], ..g };
+                    let dy = values(&mut seed, g.channels * batch);
+                    let (expected_y, expected_dx) = oracle::avg_pool(&all, false, &x, &dy, batch);
+                    let mut y = vec![9.0; g.channels * batch];
+                    kernels::global_avg_pool_forward(&x, &mut y, g.channels, g.in_h * g.in_w, batch);
+                    prop_assert_eq!(bits(&y), bits(&expected_y));
+                    kernels::global_avg_pool_backward(&dy, &mut dx, g.channels, g.in_h * g.in_w, batch);
                     prop_assert_eq!(bits(&dx), bits(&expected_dx));
                 }
             }
@@ -243,15 +365,16 @@ macro_rules! variant_tests {
             #[test]
             fn large_convolution() {
                 if missing() { return }
-                for (padding, batch) in [(0, 8), (1, 10), (2, 3)] {
+                for (padding, dilation, batch) in [(0, 1, 8), (1, 1, 10), (2, 2, 3)] {
                     let g = ConvGeometry {
-                        in_channels: 9, in_h: 7, in_w: 19, out_channels: 3, kernel_h: 5, kernel_w: 5, stride: 1, padding,
+                        in_channels: 18, in_h: 9, in_w: 19, out_channels: 4, kernel: [5; 2], stride: [1; 2],
+                        padding: [padding; 4], dilation: [dilation; 2], groups: 2,
                     };
                     let mut seed = 7;
-                    let s = Sparse::new(&mut seed, 3, g.taps(), 4);
+                    let s = Sparse::new(&mut seed, 4, g.taps(), 4);
                     let inputs = g.in_channels * g.in_h * g.in_w * batch;
-                    let outputs = 3 * g.out_h().unwrap() * g.out_w().unwrap() * batch;
-                    let (x, bias) = (values(&mut seed, inputs), values(&mut seed, 3));
+                    let outputs = 4 * g.out_h().unwrap() * g.out_w().unwrap() * batch;
+                    let (x, bias) = (values(&mut seed, inputs), values(&mut seed, 4));
                     let mut y = vec![0.0; outputs];
                     kernels::csr_conv_forward(s.pattern(), &g, &s.w, &bias, &x, &mut y, batch);
                     assert_eq!(bits(&y), bits(&oracle::conv_forward(&s, &g, &bias, &x, batch)));

@@ -83,19 +83,27 @@ pub(super) fn csr_weight_grad(s: &Sparse, dy: &[f32], x: &[f32], outputs: usize,
     grad
 }
 
+/// Where position `k` of the window of output `o` lies along an axis, if not in the padding.
+fn meets(o: usize, k: usize, stride: usize, dilation: usize, before: usize, size: usize) -> Option<usize> {
+    let at = (o * stride + k * dilation).checked_sub(before)?;
+    (at < size).then_some(at)
+}
+
 /// Calls `f(k, output pixel, input pixel, ox)` for every term of the convolution that is not in the padding.
-fn terms(s: &Sparse, g: &ConvGeometry, mut f: impl FnMut(usize, usize, usize, usize)) {
+pub(super) fn terms(s: &Sparse, g: &ConvGeometry, mut f: impl FnMut(usize, usize, usize, usize)) {
+    let ([kernel_h, kernel_w], [top, left, ..]) = (g.kernel, g.padding);
     let (out_h, out_w) = (g.out_h().unwrap(), g.out_w().unwrap());
     for oc in 0..g.out_channels {
+        let group = oc / (g.out_channels / g.groups);
         for (k, col) in s.row(oc) {
-            let (ic, ky, kx) = (col / g.kernel_w / g.kernel_h, col / g.kernel_w % g.kernel_h, col % g.kernel_w);
+            let (ic, ky, kx) = (col / kernel_w / kernel_h, col / kernel_w % kernel_h, col % kernel_w);
+            let channel = group * (g.in_channels / g.groups) + ic;
             for oy in 0..out_h {
                 for ox in 0..out_w {
-                    let iy = (oy * g.stride + ky) as isize - g.padding as isize;
-                    let ix = (ox * g.stride + kx) as isize - g.padding as isize;
-                    if (0..g.in_h as isize).contains(&iy) && (0..g.in_w as isize).contains(&ix) {
-                        let from = (ic * g.in_h + iy as usize) * g.in_w + ix as usize;
-                        f(k, (oc * out_h + oy) * out_w + ox, from, ox);
+                    let iy = meets(oy, ky, g.stride[0], g.dilation[0], top, g.in_h);
+                    let ix = meets(ox, kx, g.stride[1], g.dilation[1], left, g.in_w);
+                    if let (Some(iy), Some(ix)) = (iy, ix) {
+                        f(k, (oc * out_h + oy) * out_w + ox, (channel * g.in_h + iy) * g.in_w + ix, ox);
                     }
                 }
             }
@@ -134,28 +142,58 @@ pub(super) fn conv_weight_grad(s: &Sparse, g: &ConvGeometry, dy: &[f32], x: &[f3
     sums.iter().map(LaneSum::end).collect()
 }
 
-/// Output and gradient of the input.
-pub(super) fn pool(g: &PoolGeometry, x: &[f32], dy: &[f32], batch: usize) -> (Vec<f32>, Vec<f32>) {
-    let (out_h, out_w) = (g.out_h().unwrap(), g.out_w().unwrap());
-    let (mut y, mut dx) = (vec![], vec![0.0; x.len()]);
+/// The input pixels of every window that are not in the padding, window after window, row by row.
+pub(super) fn windows(g: &PoolGeometry) -> Vec<Vec<usize>> {
+    let (mut windows, [top, left, ..]) = (vec![], g.padding);
     for c in 0..g.channels {
-        for oy in 0..out_h {
-            for ox in 0..out_w {
-                for b in 0..batch {
-                    let mut window = vec![];
-                    for wy in 0..g.window {
-                        for wx in 0..g.window {
-                            window.push(((c * g.in_h + oy * g.stride + wy) * g.in_w + ox * g.stride + wx) * batch + b);
+        for oy in 0..g.out_h().unwrap() {
+            for ox in 0..g.out_w().unwrap() {
+                let mut window = vec![];
+                for ky in 0..g.kernel[0] {
+                    for kx in 0..g.kernel[1] {
+                        let iy = meets(oy, ky, g.stride[0], g.dilation[0], top, g.in_h);
+                        let ix = meets(ox, kx, g.stride[1], g.dilation[1], left, g.in_w);
+                        if let (Some(iy), Some(ix)) = (iy, ix) {
+                            window.push((c * g.in_h + iy) * g.in_w + ix);
                         }
                     }
-                    let best = match window.iter().find(|&&i| x[i].is_nan()) {
-                        Some(&first_nan) => first_nan,
-                        None => window.into_iter().reduce(|best, i| if x[i] > x[best] { i } else { best }).unwrap(),
-                    };
-                    dx[best] += dy[y.len()];
-                    y.push(x[best]);
                 }
+                windows.push(window);
             }
+        }
+    }
+    windows
+}
+
+/// Output and gradient of the input.
+pub(super) fn max_pool(g: &PoolGeometry, x: &[f32], dy: &[f32], batch: usize) -> (Vec<f32>, Vec<f32>) {
+    let (mut y, mut dx) = (vec![], vec![0.0; x.len()]);
+    for window in windows(g) {
+        for b in 0..batch {
+            let window = window.iter().map(|pixel| pixel * batch + b);
+            let best = match window.clone().find(|&i| x[i].is_nan()) {
+                Some(first_nan) => first_nan,
+                None => window.reduce(|best, i| if x[i] > x[best] { i } else { best }).unwrap(),
+            };
+            dx[best] += dy[y.len()];
+            y.push(x[best]);
+        }
+    }
+    (y, dx)
+}
+
+/// Output and gradient of the input.
+pub(super) fn avg_pool(g: &PoolGeometry, padded: bool, x: &[f32], dy: &[f32], batch: usize) -> (Vec<f32>, Vec<f32>) {
+    let (mut y, mut dx) = (vec![], vec![0.0; x.len()]);
+    for window in windows(g) {
+        let count = if padded { g.kernel[0] * g.kernel[1] } else { window.len() } as f32;
+        for b in 0..batch {
+            let mut sum = 0.0;
+            for pixel in &window {
+                sum += x[pixel * batch + b];
+                dx[pixel * batch + b] += dy[y.len()] / count;
+            }
+            y.push(sum / count);
         }
     }
     (y, dx)
