@@ -531,6 +531,15 @@ typedef struct siskin_config {
      * A larger checkpoint is refused, bytes. Default: 32 MiB.
      */
     uint32_t largest_download;
+    /**
+     * Not 0: also plans that ask for a growth probe, which says where the gradient of one batch of examples is largest,
+     * neither clipped nor noised. Default: 0.
+     */
+    uint32_t growth_probe;
+    /**
+     * Always 0.
+     */
+    uint32_t reserved;
 } siskin_config;
 
 /**
@@ -732,6 +741,14 @@ typedef struct siskin_egress {
      * When the first byte left, milliseconds on the clock that is given to the library.
      */
     uint64_t time_ms;
+    /**
+     * Bytes of the report that are a growth probe, neither clipped nor noised: 0 unless the app allows it.
+     */
+    uint32_t growth;
+    /**
+     * Always 0.
+     */
+    uint32_t reserved;
 } siskin_egress;
 
 #ifdef __cplusplus

@@ -41,6 +41,11 @@ pub struct siskin_config {
     pub largest_upload: u32,
     /// A larger checkpoint is refused, bytes. Default: 32 MiB.
     pub largest_download: u32,
+    /// Not 0: also plans that ask for a growth probe, which says where the gradient of one batch of examples is largest,
+    /// neither clipped nor noised. Default: 0.
+    pub growth_probe: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 /// Sets every field but `struct_size`. The privacy floor has no default: until the app has chosen `largest_clip_norm` and
@@ -68,6 +73,8 @@ pub unsafe extern "C" fn siskin_config_default(config: *mut siskin_config) -> si
             uniform_weight: 1,
             largest_upload: 4 << 20,
             largest_download: 32 << 20,
+            growth_probe: 0,
+            reserved: 0,
         });
         Ok(())
     })
@@ -111,6 +118,7 @@ pub(crate) unsafe fn config_from(config: *const siskin_config) -> Result<Config,
         least_noise_multiplier: config.least_noise_multiplier,
         noise_on_device: config.noise_on_device != 0,
         uniform_weight: config.uniform_weight != 0,
+        growth_probe: config.growth_probe != 0,
         largest_upload: config.largest_upload,
         largest_download: config.largest_download,
     };

@@ -252,6 +252,7 @@ pub(crate) fn policy_numbers(e: PolicyViolation) -> (f64, f64) {
 pub(crate) fn plan_numbers(e: PlanError) -> (f64, f64) {
     match e {
         PlanError::OutOfRange { got, .. } => (0.0, got.into()),
+        PlanError::ProbeWithNoise { entries, .. } => (0.0, entries.into()),
         PlanError::Layer { expected, got, .. } => (expected.into(), got.into()),
         _ => (0.0, 0.0),
     }
@@ -321,6 +322,10 @@ pub struct siskin_egress {
     pub shares: u32,
     /// When the first byte left, milliseconds on the clock that is given to the library.
     pub time_ms: u64,
+    /// Bytes of the report that are a growth probe, neither clipped nor noised: 0 unless the app allows it.
+    pub growth: u32,
+    /// Always 0.
+    pub reserved: u32,
 }
 
 impl From<&EgressRecord> for siskin_egress {
@@ -339,6 +344,8 @@ impl From<&EgressRecord> for siskin_egress {
             noise_source,
             shares,
             time_ms: e.time_ms,
+            growth: e.growth,
+            reserved: 0,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`mod@bench`] | measurements that a command prints |
+//! | [`compare`] | one run dense and pruned in several ways |
 //! | [`config`] | settings: defaults, presets, file, flags |
 //! | [`data`] | data sets of many users |
 //! | [`fleet`] | the virtual devices |
@@ -14,6 +15,7 @@
 //! | [`progress`] | what is shown meanwhile |
 
 pub mod bench;
+pub mod compare;
 pub mod config;
 pub mod data;
 pub mod fleet;

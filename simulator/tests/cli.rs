@@ -175,6 +175,61 @@ fn own_data_runs_and_bad_data_is_named() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Each of 12 users counts in three letters from a place of its own.
+fn counting() -> String {
+    let line =
+        |user: usize, line: usize| (0..7).map(|i| ["a", "b", "c"][(user + line * 7 + i) % 3]).collect::<String>();
+    let row = |i: usize| format!("{}\t{}\\n{}\n", i % 12, line(i % 12, 2 * (i / 12)), line(i % 12, 2 * (i / 12) + 1));
+    std::iter::once("user\ttext\n".to_owned()).chain((0..12 * 10).map(row)).collect()
+}
+
+#[test]
+fn text_is_learned_the_same_with_any_number_of_threads() {
+    let dir = folder("text");
+    std::fs::write(dir.join("count.tsv"), counting()).unwrap();
+    let flags = "--rounds 30 --cohort 6 --window 16 --model embedding:6,gru:12,point --batch 2 --epochs 2 --sparsity 0.3 \
+                 --learning-rate 0.01 --step 0.1";
+    let flags: Vec<&str> = flags.split_whitespace().collect();
+    let with = |data: &str, out: &str, more: &[&str]| {
+        let base = ["run", "--data", data, "--out", out, "--progress", "quiet"];
+        siskin(&[&base[..], &flags, more].concat())
+    };
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let run = |name: &str, more: &[&str]| {
+        let output = with(&text(&dir), &text(&dir.join(name)), more);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let json = std::fs::read(dir.join(name).join("report.json")).unwrap();
+        without_timings(serde_json::from_slice(&json).unwrap())
+    };
+    let one = run("one", &["--threads", "1"]);
+    assert_eq!(one, run("three", &["--threads", "3"]));
+    let evaluation = &one["final_evaluation"];
+    // 12 users, 4 of their 20 lines each held out, 7 letters and a line break a line.
+    assert_eq!(evaluation["targets"], 12 * 4 * 8);
+    // All but the first letter of some lines can be known.
+    let accuracy = evaluation["accuracy"].as_f64().unwrap();
+    assert!(accuracy > 0.9, "{accuracy}");
+    assert!(one["data"]["held_out"].as_str().unwrap().contains("48 of 240 lines"), "{}", one["data"]["held_out"]);
+    let last = run("last", &["--train", "last-layer"]);
+    let live = |report: &serde_json::Value| report["totals"]["bytes_up"]["report_payload"].as_u64().unwrap();
+    assert!(live(&last) < live(&one), "what does not train is not in a report");
+
+    let bad = dir.join("bad.tsv");
+    let file = text(&bad);
+    for (bytes, words) in [
+        (&b"user\ttext\n1\tx\n2\n"[..], ["bad.tsv", "line 3"]),
+        (b"user\ttext\n1\t\xff\n", ["bad.tsv", "line 2, byte 3"]),
+        (b"user\tspeech\n1\tx\n", ["bad.tsv", "`text`"]),
+    ] {
+        std::fs::write(&bad, bytes).unwrap();
+        refused(&["--data", &file, "--out", &text(&dir.join("never"))], &words);
+    }
+    refused(&["--data", &text(&dir)], &["bad.tsv", "count.tsv"]);
+    let numbers = text(&dir.join("count.tsv"));
+    refused(&["--data", &numbers, "--model", "gru:4,point", "--cohort", "6"], &["embedding:D"]);
+    refused(&["--data", &numbers, "--window", "0"], &["window", "1 to 16384"]);
+}
+
 #[test]
 fn wrong_use_is_one_clear_line() {
     refused(&["--sparsity", "1.5"], &["--sparsity 1.5", "between 0 and 0.999"]);
@@ -183,7 +238,9 @@ fn wrong_use_is_one_clear_line() {
     refused(&["--dropout", "nan"], &["--dropout nan"]);
     refused(&["--noise-multiplier", "-1"], &["--noise-multiplier -1"]);
     refused(&["--dp-delta", "0"], &["--dp-delta 0"]);
-    refused(&["--model", "dense:12,tanh,dense"], &["tanh"]);
+    refused(&["--model", "dense:12,than,dense"], &["`than`"]);
+    refused(&["--train", "layers=layer9"], &["--train", "`layer9`", "layer1 (dense)"]);
+    refused(&["--client-optimizer", "sdg"], &["--client-optimizer sdg", "sgd"]);
     refused(&["--model", "conv:4x9,dense"], &["layer 0", "9", "8"]);
     refused(&["--out", "/proc/nothing/here"], &["/proc/nothing/here"]);
     refused(&["--config", "/no/such.toml"], &["/no/such.toml"]);

@@ -6,6 +6,7 @@ mod device;
 mod faults;
 mod golden;
 mod gradients;
+mod growth;
 mod hostile;
 mod kill;
 mod memory;

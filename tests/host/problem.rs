@@ -9,7 +9,7 @@ use siskin::checkin::{
 use siskin::data::SliceStore;
 use siskin::session::Config;
 use siskin_server::optim::FedAvgConfig;
-use siskin_server::round::{Close, GlobalModel, Optimizer, Pruning, Round, Selection, Server, Settings};
+use siskin_server::round::{Algorithm, Close, GlobalModel, Optimizer, Pruning, Round, Selection, Server, Settings};
 
 pub(crate) const POPULATION: &str = "tests";
 pub(crate) const CLASSES: u32 = 4;
@@ -104,9 +104,9 @@ pub(crate) fn settings() -> Settings {
         training: Training { optimizer: momentum(0.9), proximal: 0.0, max_examples: 1000, ..Training::sgd(2, 8, 0.1) },
         privacy: Privacy { clip_norm: 100.0, noise_multiplier: 0.0, source: NoiseSource::Server },
         quantization: Quantization { step: 1e-3, rounding: Rounding::Nearest },
-        upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000 },
+        upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000, probe: 0 },
         optimizer: Optimizer::FedAvg(FedAvgConfig::default()),
-        pruning: Pruning { sparsity: 0.0, start: 0, end: 0, every: 1, crossover: 0.5 },
+        pruning: Pruning::at_once(0.0),
         dp_delta: 1e-6,
     }
 }
@@ -114,6 +114,12 @@ pub(crate) fn settings() -> Settings {
 /// Prunes `sparsity` of all params; `crossover` 1 runs every weight sparse, 0 every weight dense (masked where pruned).
 pub(crate) fn pruned(settings: Settings, sparsity: f32, crossover: f32) -> Settings {
     Settings { pruning: Pruning { sparsity, crossover, ..settings.pruning }, ..settings }
+}
+
+/// As [`pruned`], with a mask that moves after every round: each plan asks for a growth probe.
+pub(crate) fn rigl(settings: Settings, sparsity: f32, crossover: f32) -> Settings {
+    let settings = pruned(settings, sparsity, crossover);
+    Settings { pruning: Pruning { algorithm: Algorithm::RigL, end: 100, ..settings.pruning }, ..settings }
 }
 
 /// Weights of all layers, and biases that are not zero, so that nothing hides behind a zero.
@@ -166,6 +172,8 @@ pub(crate) fn profiles() -> Vec<Profile> {
         profile("cnn-dense", cnn(), stochastic(base())),
         profile("cnn-sparse-50", cnn(), proximal(pruned(base(), 0.5, 1.0))),
         profile("cnn-masked-50-noise", cnn(), noisy(pruned(base(), 0.5, 0.0))),
+        profile("mlp-rigl-70", mlp(), stochastic(rigl(base(), 0.7, 1.0))),
+        profile("cnn-rigl-masked-50", cnn(), rigl(base(), 0.5, 0.0)),
     ]
 }
 

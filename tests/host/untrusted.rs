@@ -296,7 +296,7 @@ fn with_payload(report: &[u8], payload: &[u8], change: impl FnOnce(&mut Header))
     let mut header = Report::parse(report).unwrap().header;
     (header.payload, header.checksum) = (payload.len() as u32, checksum(payload));
     change(&mut header);
-    let mut out = b"SKRP\x01".to_vec();
+    let mut out = b"SKRP\x02".to_vec();
     out.extend(postcard::to_slice(&header, &mut [0; 128]).unwrap().iter());
     out.extend_from_slice(payload);
     out
@@ -312,7 +312,7 @@ proptest! {
     #[test]
     fn reports_of_any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(Report::parse(&bytes).is_err());
-        let _ = Report::parse(&[b"SKRP\x01", &bytes[..]].concat());
+        let _ = Report::parse(&[b"SKRP\x02", &bytes[..]].concat());
     }
 
     /// A payload that was tampered with and fits its checksum decodes to something or is refused; what it decodes to is

@@ -41,9 +41,9 @@ impl Region {
 /// Where everything lies, and how many bytes a plan takes.
 ///
 /// ```text
-/// | frame in | frame out || row pointers | columns | local | global | moments  || scratch                           |
-/// '-- needed to check in-''------------- persistent ---------------------------''-- one of: training | range coder --'
-///                                                  '- report, once trained -'
+/// | frame in | frame out || row pointers | columns | probe | local | global | moments || scratch                           |
+/// '-- needed to check in-''------------- persistent ----------------------------------''-- one of: training | range coder --'
+///                                                                  '- report, once trained -'
 /// ```
 /// `local` becomes the delta and then the symbols; the report is coded into the bytes of `global` and `moments`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,13 +56,15 @@ pub struct MemoryPlan {
     pub row_ptrs: Region,
     /// Columns of all patterns, `u16`.
     pub columns: Region,
+    /// The largest gradients of parameters that do not live, `u64`; empty without a growth probe.
+    pub probe: Region,
     /// The parameters in training, `f32`.
     pub local: Region,
     /// Those of them that train, as they came, `f32`.
     pub global: Region,
     /// What the optimizer keeps of them, `f32`: nothing, a velocity, or two moments.
     pub moments: Region,
-    /// Room for the report's header behind the values that the report overwrites.
+    /// Room for the report's header and the growth probe behind the values that the report overwrites.
     pub header: Region,
     /// Activations of a batch, `f32`.
     pub activations: Region,
@@ -97,10 +99,11 @@ impl MemoryPlan {
         let frame_out = next(max_frame);
         let row_ptrs = next(4 * graph.row_ptrs);
         let columns = next(2 * graph.columns);
+        let probe = next(8 * crate::optim::probe::kept_len(graph, plan.upload.probe));
         let local = next(4 * graph.stored);
         let global = next(4 * graph.trained);
         let moments = next(4 * graph.trained * plan.training.optimizer.moments());
-        let header = next(crate::report::MAX_HEADER);
+        let header = next(crate::report::MAX_HEADER + crate::report::growth_bound(graph, plan.upload.probe));
         let report = Region::new(global.start, at - global.start);
         let scratch = at;
         let mut next = |bytes: usize| {
@@ -122,6 +125,7 @@ impl MemoryPlan {
             frame_out,
             row_ptrs,
             columns,
+            probe,
             local,
             global,
             moments,
@@ -142,16 +146,17 @@ impl MemoryPlan {
     }
 
     /// `(purpose, bytes)` in the order in which they lie; `overlay` lines are not counted twice.
-    pub fn by_purpose(&self) -> [(&'static str, usize); 11] {
+    pub fn by_purpose(&self) -> [(&'static str, usize); 12] {
         [
             ("frame from the server", self.frame_in.len),
             ("frame to the server", self.frame_out.len),
             ("pattern: row pointers", self.row_ptrs.len),
             ("pattern: columns", self.columns.len),
+            ("growth probe", self.probe.len),
             ("parameters, local", self.local.len),
             ("parameters in training, as they came", self.global.len),
             ("moments of the optimizer", self.moments.len),
-            ("report header", self.header.len),
+            ("report header, coded growth probe", self.header.len),
             ("activations", self.activations.len),
             ("gradients of activations", self.gradients.len),
             ("targets", self.targets.len),
@@ -215,7 +220,7 @@ mod tests {
                 source: crate::checkin::NoiseSource::Server,
             },
             quantization: crate::checkin::Quantization { step: 1.0, rounding: crate::checkin::Rounding::Nearest },
-            upload: crate::checkin::Upload { weighting: crate::checkin::Weighting::Uniform, max_bytes: 1000 },
+            upload: crate::checkin::Upload { weighting: crate::checkin::Weighting::Uniform, max_bytes: 1000, probe: 0 },
         };
         let memory = MemoryPlan::new(&plan, &graph, 1024);
         let features = 64u128 * 256 * 256 + 1;

@@ -9,8 +9,8 @@ pub(crate) use checkpoint::CheckpointReader;
 pub use checkpoint::{CheckpointError, checkpoint_len, write_checkpoint};
 pub use layer::{Layer, LayerSpec, Loss, MAX_LAYERS, ModelSpec, Path, Storage, Train, Window};
 pub use plan::{
-    ClientOptimizer, NoiseSource, Plan, PlanError, Privacy, Quantization, RateSchedule, Rounding, Training, Upload,
-    Weighting,
+    ClientOptimizer, MAX_PROBE, NoiseSource, Plan, PlanError, Privacy, Quantization, RateSchedule, Rounding, Training,
+    Upload, Weighting,
 };
 pub use policy::{Policy, PolicyViolation};
 

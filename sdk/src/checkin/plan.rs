@@ -163,6 +163,9 @@ pub enum Rounding {
     Nearest,
 }
 
+/// Most entries of one matrix in a growth probe.
+pub const MAX_PROBE: u32 = 1 << 16;
+
 /// How a report is weighted and sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upload {
@@ -170,6 +173,9 @@ pub struct Upload {
     pub weighting: Weighting,
     /// A report larger than this many bytes is not sent.
     pub max_bytes: u32,
+    /// Most entries of each pruned matrix that the [growth probe](crate::optim::Probe) says, at most 65,536; 0 is no probe.
+    /// It is taken of the examples without noise, so a plan that promises noise must not ask for it.
+    pub probe: u32,
 }
 
 /// The weight of a report in the mean.
@@ -211,6 +217,13 @@ pub enum PlanError {
     },
     /// The plan has no layers, or none with parameters.
     Empty,
+    /// The plan promises noise and asks for a growth probe, which none is added to.
+    ProbeWithNoise {
+        /// Entries of each matrix that it asks for.
+        entries: u32,
+        /// The noise multiplier that it promises.
+        noise_multiplier: f32,
+    },
 }
 
 impl core::fmt::Display for PlanError {
@@ -222,6 +235,10 @@ impl core::fmt::Display for PlanError {
                 write!(f, "layer {index} of the plan: {what}: got {got}, the limit is {expected}")
             }
             Self::Empty => write!(f, "the plan has no layer with parameters"),
+            Self::ProbeWithNoise { entries, noise_multiplier } => write!(
+                f,
+                "the plan asks for a growth probe of {entries} entries, which its noise multiplier {noise_multiplier} does not cover"
+            ),
         }
     }
 }
@@ -238,7 +255,7 @@ impl Plan {
     /// Magic and version that begin an encoded plan.
     pub(crate) const MAGIC: [u8; 4] = *b"SKPL";
     /// Version of the encoding.
-    pub const VERSION: u8 = 2;
+    pub const VERSION: u8 = 3;
 
     /// Writes the plan and returns its length in bytes.
     ///
@@ -284,6 +301,11 @@ impl Plan {
         within("upload.max_bytes", self.upload.max_bytes as f32, 64.0, 1e9)?;
         if let Weighting::Examples { cap } = self.upload.weighting {
             within("upload.weighting.cap", cap as f32, 1.0, 1e6)?;
+        }
+        let (entries, noise_multiplier) = (self.upload.probe, p.noise_multiplier);
+        within("upload.probe", entries as f32, 0.0, MAX_PROBE as f32)?;
+        if entries > 0 && noise_multiplier > 0.0 {
+            return Err(PlanError::ProbeWithNoise { entries, noise_multiplier });
         }
         Ok(())
     }

@@ -14,6 +14,9 @@ pub struct Policy {
     pub noise_on_device: bool,
     /// Only plans that give every report the same weight, so that the number of examples stays on the device.
     pub uniform_weight: bool,
+    /// Also plans that ask for a [growth probe](crate::optim::Probe): where the gradient of one batch is largest, neither
+    /// clipped nor noised.
+    pub growth_probe: bool,
     /// Largest report, bytes.
     pub largest_upload: u32,
     /// Largest download of one round, bytes.
@@ -28,6 +31,7 @@ impl Policy {
             least_noise_multiplier: 0.0,
             noise_on_device: false,
             uniform_weight: false,
+            growth_probe: true,
             largest_upload: u32::MAX,
             largest_download: u32::MAX,
         }
@@ -52,6 +56,9 @@ impl Policy {
         }
         if self.uniform_weight && plan.upload.weighting != Weighting::Uniform {
             return Err(PolicyViolation::Weighted);
+        }
+        if plan.upload.probe > 0 && !self.growth_probe {
+            return Err(PolicyViolation::GrowthProbe);
         }
         if plan.upload.max_bytes > self.largest_upload {
             return Err(PolicyViolation::Upload { allowed: self.largest_upload, plan: plan.upload.max_bytes });
@@ -94,6 +101,8 @@ pub enum PolicyViolation {
     NoiseOnServer,
     /// The app wants uniform weights.
     Weighted,
+    /// The app does not say where gradients are largest.
+    GrowthProbe,
     /// The report may become too large.
     Upload {
         /// Largest that the app allows, bytes.
@@ -117,6 +126,7 @@ impl core::fmt::Display for PolicyViolation {
             Self::Noise { least, plan } => write!(f, "noise multiplier {plan}, the app wants at least {least}"),
             Self::NoiseOnServer => write!(f, "noise is left to the server, the app wants it on the device"),
             Self::Weighted => write!(f, "reports are weighted by examples, the app wants uniform weights"),
+            Self::GrowthProbe => write!(f, "the plan asks for a growth probe, the app does not allow it"),
             Self::Upload { allowed, plan } => write!(f, "report of up to {plan} bytes, the app allows {allowed}"),
             Self::Download { allowed, plan } => write!(f, "download of {plan} bytes, the app allows {allowed}"),
         }

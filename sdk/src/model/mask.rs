@@ -28,6 +28,14 @@ pub(crate) fn each_live(pattern: &Pattern<'_>, cols: usize, mut each: impl FnMut
     }
 }
 
+/// True if the entry at `place` is listed.
+pub(crate) fn is_live(pattern: &Pattern<'_>, cols: usize, place: usize) -> bool {
+    let (row, col) = (place / cols, place % cols);
+    let bounds = pattern.row_ptr.get(row..row + 2);
+    let listed = bounds.and_then(|b| pattern.cols.get(b[0] as usize..b[1] as usize));
+    listed.is_some_and(|listed| listed.binary_search_by_key(&col, |c| usize::from(*c)).is_ok())
+}
+
 /// Sets every pruned entry to zero (assigned: a product with the mask would keep NaN and the sign of zero).
 pub(crate) fn pin(pattern: &Pattern<'_>, cols: usize, values: &mut [f32]) {
     let mut next = 0;
@@ -54,6 +62,7 @@ mod tests {
         let mut live = std::vec::Vec::new();
         each_live(&PATTERN, 4, |place| live.push(place));
         assert_eq!(live, [0, 3, 9]);
+        assert!((0..13).all(|place| is_live(&PATTERN, 4, place) == live.contains(&place)));
         assert!(dirty.iter().enumerate().all(|(i, v)| if live.contains(&i) { v.is_nan() } else { *v == 0.0 }));
     }
 }

@@ -2,10 +2,12 @@
 
 mod adam;
 mod local;
+pub(crate) mod probe;
 mod rate;
 mod sgd;
 
 pub use local::{Local, Step};
+pub use probe::{Keep, Probe};
 pub use rate::rate;
 
 use crate::model::Tensor;
@@ -21,6 +23,11 @@ pub trait Learner {
 
     /// The stored values of all tensors, as they are now.
     fn values(&self) -> &[f32];
+
+    /// True if the gradient of a pruned matrix is wanted at every entry, row-major, not only at the live ones.
+    fn dense(&self) -> bool {
+        false
+    }
 
     /// Where the gradient of `tensor` goes.
     fn sink(&mut self, tensor: &Tensor) -> Self::Sink<'_>;

@@ -12,6 +12,8 @@ pub struct EgressRecord {
     pub round: u32,
     /// Bytes of the report.
     pub bytes: u32,
+    /// Bytes of it that are a growth probe: where gradients were largest, neither clipped nor noised.
+    pub growth: u32,
     /// The L2 bound of what it says.
     pub clip_norm: f32,
     /// Noise multiplier that the plan promises for the sum.

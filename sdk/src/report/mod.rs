@@ -1,12 +1,14 @@
 //! The report: what a device uploads, and the log of what left it.
 //!
-//! A report is the document `SKRP` version 1 (a postcard [`Header`]) followed by the coded symbols of all live
-//! coordinates. It travels in pieces; the server says how much of it is there, so an upload that was cut off goes on
+//! A report is the document `SKRP` version 2 (a postcard [`Header`]) followed by the coded symbols of all live
+//! coordinates and, in the round before a mask moves, by the growth probe. It travels in pieces; the server says how much of it is there, so an upload that was cut off goes on
 //! where it stopped.
 
 mod egress;
+mod growth;
 
 pub use egress::EgressRecord;
+pub use growth::{GrowthError, growth_bound};
 
 use crate::checkin::{NoiseSource, Plan};
 use crate::model::{Graph, Parameters};
@@ -16,7 +18,8 @@ use crate::wire::{Reader, WireError, checksum, encode_document};
 use serde::{Deserialize, Serialize};
 
 const MAGIC: [u8; 4] = *b"SKRP";
-const VERSION: u8 = 1;
+/// Version 1 knew no growth probe and was never released.
+const VERSION: u8 = 2;
 
 /// Longest encoded header, bytes.
 pub const MAX_HEADER: usize = 64;
@@ -38,7 +41,9 @@ pub struct Header {
     pub source: NoiseSource,
     /// Bytes of coded symbols that follow.
     pub payload: u32,
-    /// XXH32 of them.
+    /// Bytes of growth probe that follow these.
+    pub growth: u32,
+    /// XXH32 of both.
     pub checksum: u32,
 }
 
@@ -96,12 +101,17 @@ impl Symbols<'_> {
         plan: &Plan,
         fingerprint: u32,
         weight: u32,
+        probe: &[u64],
         (graph, row_ptrs, columns): (&Graph, &[u32], &[u16]),
         scratch: &mut [u8],
         out: &mut [u8],
     ) -> Result<usize, ReportError> {
         let too_large = |got: usize| ReportError::TooLarge { limit: plan.upload.max_bytes, got: got as u32 };
-        let room = out.get_mut(MAX_HEADER..).ok_or(too_large(MAX_HEADER))?;
+        // So much is left for the probe behind the symbols, whatever they take.
+        let kept = growth_bound(graph, plan.upload.probe);
+        let capacity = out.len();
+        let end = capacity.checked_sub(kept).ok_or(too_large(MAX_HEADER + kept))?;
+        let room = out.get_mut(MAX_HEADER..end).ok_or(too_large(MAX_HEADER + kept))?;
         let mut encoder = Encoder::begin(room, scratch).map_err(ReportError::Code)?;
         let mut at = 0;
         for (support, live) in supports(graph, row_ptrs, columns) {
@@ -109,6 +119,10 @@ impl Symbols<'_> {
             at += live;
         }
         let payload = encoder.finish().map_err(ReportError::Code)?;
+        let behind = MAX_HEADER + payload;
+        let growth = growth::encode(graph, plan.upload.probe, probe, &mut out[behind..]);
+        let growth = growth.ok_or(too_large(capacity))?;
+        let content = MAX_HEADER..behind + growth;
         let header = Header {
             plan: fingerprint,
             round: plan.round,
@@ -117,23 +131,26 @@ impl Symbols<'_> {
             step: plan.quantization.step,
             source: plan.privacy.source,
             payload: payload as u32,
-            checksum: checksum(&out[MAX_HEADER..MAX_HEADER + payload]),
+            growth: growth as u32,
+            checksum: checksum(&out[content.clone()]),
         };
         let used =
             encode_document(MAGIC, VERSION, &header, &mut out[..MAX_HEADER]).map_err(|_| too_large(MAX_HEADER))?;
-        out.copy_within(MAX_HEADER..MAX_HEADER + payload, used);
-        let total = used + payload;
+        let total = used + content.len();
+        out.copy_within(content, used);
         if total > plan.upload.max_bytes as usize { Err(too_large(total)) } else { Ok(total) }
     }
 }
 
-/// A report that was received: header and coded symbols, lengths and checksum verified.
+/// A report that was received: header, coded symbols and growth probe, lengths and checksum verified.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Report<'a> {
     /// What it says of itself.
     pub header: Header,
     /// The coded symbols.
     pub payload: &'a [u8],
+    /// The coded growth probe.
+    pub growth: &'a [u8],
 }
 
 impl<'a> Report<'a> {
@@ -142,14 +159,16 @@ impl<'a> Report<'a> {
     /// # Errors
     /// [`WireError`] if it is no report, has another length than it says or a wrong checksum.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
-        let (header, payload): (Header, _) = Reader::prefix(MAGIC, VERSION, bytes)?;
-        if payload.len() != header.payload as usize {
-            return Err(WireError::TooLong { limit: payload.len() as u32, got: header.payload });
-        }
-        if checksum(payload) != header.checksum {
+        let (header, content): (Header, &[u8]) = Reader::prefix(MAGIC, VERSION, bytes)?;
+        let stated = header.payload.saturating_add(header.growth);
+        let parts = content.split_at_checked(header.payload as usize);
+        let Some((payload, growth)) = parts.filter(|_| content.len() == stated as usize) else {
+            return Err(WireError::TooLong { limit: content.len() as u32, got: stated });
+        };
+        if checksum(content) != header.checksum {
             return Err(WireError::Checksum);
         }
-        Ok(Self { header, payload })
+        Ok(Self { header, payload, growth })
     }
 
     /// Decodes the symbols; `each` gets `(live index, symbol)` of the non-zero ones, ascending.

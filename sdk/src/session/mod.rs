@@ -6,6 +6,7 @@
 
 mod outcome;
 mod privatize;
+mod probe;
 mod protocol;
 mod save;
 
@@ -14,7 +15,7 @@ pub use save::SaveError;
 
 use crate::arena::{Arena, ArenaError, MemoryPlan, cast};
 use crate::checkin::{CheckpointReader, Plan, PlanError, Policy, Population};
-use crate::data::{Batches, ExampleStore, Rules, Staging, load};
+use crate::data::{Batches, ExampleStore, Rules, Staging, StoreError, load};
 use crate::model::{Buffers, Draw, Graph, train_step};
 use crate::report::EgressRecord;
 use crate::wire::{FRAME_OVERHEAD, FrameAssembler, MAX_MESSAGE};
@@ -61,6 +62,8 @@ enum Stage {
     CheckIn,
     /// The checkpoint is coming.
     Download(CheckpointReader),
+    /// The growth probe is still to be taken.
+    Probe,
     /// Steps of local training done.
     Train { step: u32, loss: f32 },
     /// The report is made; bytes that the server has.
@@ -191,12 +194,14 @@ impl<'a> Session<'a> {
                 }
                 match reader.finish(&task.graph, &task.memory, &mut self.arena) {
                     Ok(()) => {
-                        self.stage = Stage::Train { step: 0, loss: 0.0 };
+                        let probes = !task.memory.probe.is_empty();
+                        self.stage = if probes { Stage::Probe } else { Stage::Train { step: 0, loss: 0.0 } };
                         Poll::Working { done: 0, of: self.batches(store).steps() }
                     }
                     Err(e) => self.give_up(Abandoned::Checkpoint(e)),
                 }
             }
+            Stage::Probe => self.probe(store),
             Stage::Train { step, loss } => self.train(step, loss, store),
             Stage::Upload { .. } => {
                 self.log_egress(now_ms);
@@ -289,17 +294,11 @@ impl<'a> Session<'a> {
             memory.gradients,
             memory.targets,
         ]);
-        let indices = batches.indices(step);
-        let batch = indices.len();
-        let (features, each) = (graph.input.features(), graph.targets(task.plan.model.loss));
-        let (activations, gradients): (&mut [f32], &mut [f32]) = (cast(activations), cast(gradients));
-        let targets = &mut cast::<u32>(targets)[..each * batch];
-        let (row, rest) = gradients.split_at_mut(features);
-        let staging = Staging { row, targets: bytemuck::cast_slice_mut(&mut rest[..each]) };
-        let rules = Rules::new(graph, task.plan.model.loss);
-        if let Err(e) = load(store, indices, &rules, staging, &mut activations[..features * batch], targets) {
-            return self.give_up(Abandoned::Store(e));
-        }
+        let loaded = load_batch(task, store, batches.indices(step), activations, gradients, targets);
+        let (activations, gradients, targets, batch) = match loaded {
+            Ok(loaded) => loaded,
+            Err(e) => return self.give_up(Abandoned::Store(e)),
+        };
         let moments = cast::<f32>(moments);
         if step == 0 {
             moments.fill(0.0);
@@ -330,4 +329,27 @@ impl<'a> Session<'a> {
         self.waiting = None;
         Poll::Working { done: 0, of: 0 }
     }
+}
+
+/// Memory of a step with its examples in it: activations, gradients, targets, examples.
+type Loaded<'m> = (&'m mut [f32], &'m mut [f32], &'m [u32], usize);
+
+/// Brings the examples of one batch to where a step finds them.
+fn load_batch<'m>(
+    task: &Task,
+    store: &mut dyn ExampleStore,
+    indices: impl ExactSizeIterator<Item = u32>,
+    activations: &'m mut [u8],
+    gradients: &'m mut [u8],
+    targets: &'m mut [u8],
+) -> Result<Loaded<'m>, StoreError> {
+    let (graph, loss) = (&task.graph, task.plan.model.loss);
+    let batch = indices.len();
+    let (features, each) = (graph.input.features(), graph.targets(loss));
+    let (activations, gradients): (&mut [f32], &mut [f32]) = (cast(activations), cast(gradients));
+    let targets = &mut cast::<u32>(targets)[..each * batch];
+    let (row, rest) = gradients.split_at_mut(features);
+    let staging = Staging { row, targets: bytemuck::cast_slice_mut(&mut rest[..each]) };
+    load(store, indices, &Rules::new(graph, loss), staging, &mut activations[..features * batch], targets)?;
+    Ok((activations, gradients, targets, batch))
 }

@@ -16,8 +16,14 @@ impl Session<'_> {
         let (memory, graph, plan) = (&task.memory, &task.graph, &task.plan);
         let [local, global] = self.arena.split([memory.local, memory.global]);
         subtract(cast(global), &mut cast(local)[..graph.trained]);
-        let [row_ptrs, columns, local, report, scratch] =
-            self.arena.split([memory.row_ptrs, memory.columns, memory.local, memory.report, memory.coder]);
+        let [row_ptrs, columns, probe, local, report, scratch] = self.arena.split([
+            memory.row_ptrs,
+            memory.columns,
+            memory.probe,
+            memory.local,
+            memory.report,
+            memory.coder,
+        ]);
         let (row_ptrs, columns): (&mut [u32], &mut [u16]) = (cast(row_ptrs), cast(columns));
         let delta = gather_live(graph, row_ptrs, columns, cast(local));
 
@@ -38,7 +44,8 @@ impl Session<'_> {
             Weighting::Uniform => 1,
             Weighting::Examples { cap } => examples.min(cap),
         };
-        let coded = symbols.encode(plan, task.fingerprint, weight, (graph, row_ptrs, columns), scratch, report);
+        let coded =
+            symbols.encode(plan, task.fingerprint, weight, cast(probe), (graph, row_ptrs, columns), scratch, report);
         match coded {
             Ok(total) => {
                 crate::event!(debug, "report of {} bytes for {} coordinates", total, graph.live);

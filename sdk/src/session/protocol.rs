@@ -3,7 +3,7 @@
 use super::{Outcome, Poll, Purpose, Session, Stage, Task, Waiting};
 use crate::arena::{MemoryPlan, Region};
 use crate::checkin::{Plan, PlanError, RetryWindow, checkpoint_len};
-use crate::report::EgressRecord;
+use crate::report::{EgressRecord, Report};
 use crate::session::Abandoned;
 use crate::wire::{Capabilities, Frame, PROTOCOL_VERSION, Request, Response, UploadStatus, WireError};
 use rand_core::Rng;
@@ -274,10 +274,12 @@ impl Session<'_> {
     pub(super) fn log_egress(&mut self, now: u64) {
         let (Stage::Upload { total, .. }, Some(task), None) = (self.stage, &self.task, &self.egress) else { return };
         let privacy = &task.plan.privacy;
+        let report = Report::parse(&self.arena.bytes(task.memory.report)[..total as usize]);
         self.egress = Some(EgressRecord {
             plan: task.fingerprint,
             round: task.plan.round,
             bytes: total,
+            growth: report.map_or(0, |report| report.header.growth),
             clip_norm: privacy.clip_norm,
             noise_multiplier: privacy.noise_multiplier,
             source: privacy.source,

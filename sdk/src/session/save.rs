@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 5 | `SKSS`, version 1 |
+//! | 5 | `SKSS`, version 2 |
 //! | | postcard: randomness, stage, metrics, task |
 //! | 4 | length of what follows, little-endian |
 //! | | the persistent memory of the stage |
@@ -18,7 +18,7 @@ use crate::wire::{Reader, WireError, checksum, encode_document};
 use serde::{Deserialize, Serialize};
 
 const MAGIC: [u8; 4] = *b"SKSS";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Longest encoded state, without the memory.
 const MAX_STATE: usize = 256 + 24 * crate::checkin::MAX_LAYERS;
 
@@ -36,6 +36,7 @@ struct State {
 enum SavedStage {
     CheckIn,
     Download(CheckpointReader),
+    Probe,
     Train { step: u32, loss: f32 },
     Upload { total: u32, received: u32 },
 }
@@ -99,7 +100,9 @@ impl From<WireError> for SaveError {
 
 fn memory_of(stage: SavedStage, task: Option<&Task>) -> Region {
     match (stage, task) {
-        (SavedStage::Download(_) | SavedStage::Train { .. }, Some(task)) => task.memory.persistent(),
+        (SavedStage::Download(_) | SavedStage::Probe | SavedStage::Train { .. }, Some(task)) => {
+            task.memory.persistent()
+        }
         (SavedStage::Upload { total, .. }, Some(task)) => task.memory.report.part(0, total as usize),
         _ => Region::default(),
     }
@@ -124,6 +127,7 @@ impl<'a> Session<'a> {
         let stage = match stage {
             Stage::CheckIn => SavedStage::CheckIn,
             Stage::Download(reader) => SavedStage::Download(reader),
+            Stage::Probe => SavedStage::Probe,
             Stage::Train { step, loss } => SavedStage::Train { step, loss },
             Stage::Upload { total, received } => SavedStage::Upload { total, received },
             Stage::Abandon(_) | Stage::Done(_) => return Err(SaveError::Finished),
@@ -175,6 +179,7 @@ impl<'a> Session<'a> {
         session.stage = match (state.stage, &session.task) {
             (SavedStage::CheckIn, _) => Stage::CheckIn,
             (SavedStage::Download(reader), Some(task)) if reader.is_consistent(&task.graph) => Stage::Download(reader),
+            (SavedStage::Probe, Some(task)) if !task.memory.probe.is_empty() => Stage::Probe,
             (SavedStage::Train { step, loss }, Some(_)) => Stage::Train { step, loss },
             (SavedStage::Upload { total, received }, Some(task))
                 if received <= total && total as usize <= task.memory.report.len() =>
@@ -188,7 +193,7 @@ impl<'a> Session<'a> {
             return Err(WireError::Malformed.into());
         }
         session.arena.bytes_mut(region).copy_from_slice(bytes);
-        if let (Stage::Train { .. }, Some(task)) = (session.stage, &session.task) {
+        if let (Stage::Probe | Stage::Train { .. }, Some(task)) = (session.stage, &session.task) {
             // The patterns came from outside, and the loops rely on them. (A download checks them when it is complete.)
             let (row_ptrs, columns) = (task.memory.row_ptrs, task.memory.columns);
             if !task.graph.patterns_are_valid(session.arena.view(row_ptrs), session.arena.view(columns)) {

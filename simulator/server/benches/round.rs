@@ -37,9 +37,9 @@ fn server() -> Server {
         training,
         privacy: Privacy { clip_norm: 1.0, noise_multiplier: 1.0, source: NoiseSource::Server },
         quantization: Quantization { step: 0.1, rounding: Rounding::Stochastic },
-        upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000 },
+        upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000, probe: 0 },
         optimizer: Optimizer::FedAvg(FedAvgConfig::default()),
-        pruning: Pruning { sparsity: 0.8, start: 0, end: 0, every: 1, crossover: 0.5 },
+        pruning: Pruning::at_once(0.8),
         dp_delta: 1e-5,
     };
     Server::new(settings, 1000, 1000, GlobalModel::new(&model, 1).unwrap(), FRAME).unwrap()

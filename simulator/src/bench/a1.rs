@@ -108,9 +108,9 @@ fn server(benchmark: &Benchmark, codec: Codec) -> Result<Server, RunError> {
         training: training(),
         privacy: Privacy { clip_norm: codec.clip_norm, noise_multiplier: 0.0, source: NoiseSource::Server },
         quantization: Quantization { step, rounding: Rounding::Stochastic },
-        upload: Upload { weighting: Weighting::Uniform, max_bytes: 1 << 20 },
+        upload: Upload { weighting: Weighting::Uniform, max_bytes: 1 << 20, probe: 0 },
         optimizer: Optimizer::FedAvg(FedAvgConfig::default()),
-        pruning: Pruning { sparsity: 0.0, start: 0, end: 0, every: 1, crossover: 0.5 },
+        pruning: Pruning::at_once(0.0),
         dp_delta: 1e-5,
     };
     Ok(Server::new(settings, benchmark.data.devices(), u32::MAX, model, MAX_FRAME)?)

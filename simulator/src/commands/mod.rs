@@ -1,6 +1,7 @@
-//! `siskin run | device | prune | bench`.
+//! `siskin run | device | prune | compare-pruning | bench`.
 
 mod bench;
+mod compare;
 mod device;
 mod prune;
 mod run;
@@ -21,6 +22,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
             )
             .subcommand(device::command())
             .subcommand(prune::command())
+            .subcommand(compare::command())
             .subcommand(bench::command()),
     );
     // Usage errors of clap exit with 2 as well.
@@ -29,6 +31,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
         Some(("run", run)) => run::main(run),
         Some(("device", device)) => device::main(device),
         Some(("prune", prune)) => prune::main(prune),
+        Some(("compare-pruning", compare)) => compare::main(compare),
         Some(("bench", bench)) => bench::main(bench),
         _ => run::main(&matches),
     }
@@ -39,11 +42,13 @@ Examples:
   siskin                                        the embedded digits, 2,000 virtual writers
   siskin run --rounds 20 --cohort 100 --seed 7  fewer rounds, another seed
   siskin run --data DIR                         IDX files: images, labels, users (gzipped or not)
+  siskin run --data FILE.tsv                    text: users' columns, then `text` (gzipped or not)
   siskin run --noise-multiplier 0 --out plain   without privacy noise, for comparison
   siskin run --print-config > run.toml          the effective settings as a file
   siskin run --config run.toml                  the same again
   siskin device --plan siskin-out/model.plan    what the plan costs on a device
   siskin prune --help                           masks of tensors in a file
+  siskin compare-pruning --data DIR             dense and pruned runs side by side
   siskin bench a1 --data DIR                    the side-by-side workload of simulators
 
 Files: report.html to look at, report.json for programs, model.safetensors, model.plan.

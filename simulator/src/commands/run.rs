@@ -3,7 +3,7 @@
 use super::{is_set, switch};
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
-use siskin_simulator::config::{Layers, SETTINGS, flag_of, resolve};
+use siskin_simulator::config::{Layers, RunConfig, SETTINGS, flag_of, resolve};
 use siskin_simulator::report::RunReport;
 use siskin_simulator::run::{load_data, run};
 use std::io::Write;
@@ -33,18 +33,27 @@ fn section_title(section: &str) -> String {
     title
 }
 
-pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
+/// The file and the flags.
+pub(super) fn layers(matches: &ArgMatches) -> anyhow::Result<Layers> {
     let flags =
         SETTINGS.iter().filter_map(|s| matches.get_one::<String>(s.key).map(|value| (s.key, value.clone()))).collect();
     let file = matches.get_one::<String>("config").map(Path::new);
-    let layers = Layers::new(file, flags)?;
+    Ok(Layers::new(file, flags)?)
+}
+
+/// Prints the effective settings.
+pub(super) fn print_config(config: &RunConfig) -> anyhow::Result<()> {
+    let text = toml::to_string(config).context("cannot write the settings as TOML")?;
+    std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+}
+
+pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
+    let layers = layers(matches)?;
     // The data decides the preset, and the settings decide the data.
     let data = load_data(&resolve(&layers, None)?)?;
-    let config = resolve(&layers, Some(data.shape))?;
+    let config = resolve(&layers, Some(data.problem()))?;
     if is_set(matches, "print-config") {
-        let text = toml::to_string(&config).context("cannot write the settings as TOML")?;
-        std::io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
-        return Ok(());
+        return print_config(&config);
     }
     let finished = run(&config, &data, std::env::args().collect())?;
     let mut out = std::io::stdout().lock();
@@ -71,8 +80,13 @@ fn summary(report: &RunReport) -> String {
     let wall = report.timings.as_ref().and_then(|t| t.wall_s);
     let per_report = totals.bytes_up.total() as f64 / totals.reports_in.max(1) as f64;
     let per_device = totals.bytes_down.total() as f64 / totals.selected.max(1) as f64;
+    let held_out = &report.final_evaluation;
+    let on = match held_out.targets {
+        targets if targets == held_out.examples => format!("{} examples", held_out.examples),
+        targets => format!("{targets} positions of {} examples", held_out.examples),
+    };
     format!(
-        "held-out accuracy  {} on {} examples after {} rounds\n\
+        "held-out accuracy  {} on {on} after {} rounds\n\
          model              {params} params, {live} live: sparsity {}\n\
          upload             {} bits per live param, {} per param; {per_report:.0} bytes a report, everything included\n\
          download           {per_device:.0} bytes a device and round\n\
@@ -80,8 +94,7 @@ fn summary(report: &RunReport) -> String {
          privacy            {}\n\
          time               {}\n\
          written\n",
-        percent(report.final_evaluation.accuracy),
-        report.final_evaluation.examples,
+        percent(held_out.accuracy),
         totals.rounds,
         percent(Some(1.0 - live as f64 / params.max(1) as f64)),
         bits(totals.bits_per_param.live),

@@ -2,21 +2,25 @@
 //!
 //! What holds is, from weak to strong: the defaults, the preset of the data set, the file (`--config`), the flags.
 
+mod client;
 mod layers;
+mod preset;
+mod pruning;
 mod resolve;
 mod settings;
 
+pub use client::{ClientOptimizer, Schedule};
 pub use layers::{architecture, describe};
+pub use pruning::{PruneType, Shares};
 pub use resolve::{ConfigError, Layers, resolve};
 pub use settings::{SETTINGS, Setting, flag_of};
 
+use crate::fleet::{Purpose, stream};
+use rand_core::Rng;
 use serde::{Deserialize, Serialize};
-use siskin::checkin::{
-    ClientOptimizer, NoiseSource, Privacy, Quantization, RateSchedule, Rounding as Round, Training as PlanTraining,
-    Upload, Weighting as Weight,
-};
+use siskin::checkin::{NoiseSource, Privacy, Quantization, Rounding as Round, Upload, Weighting as Weight};
 use siskin_server::optim::{FedAdamConfig, FedAvgConfig};
-use siskin_server::round::{Close, Optimizer as ServerOptimizer, Pruning as ServerPruning, Selection, Settings};
+use siskin_server::round::{Algorithm, Close, Optimizer as ServerOptimizer, Selection, Settings};
 use std::path::PathBuf;
 
 /// All settings, section by section.
@@ -53,7 +57,7 @@ macro_rules! section {
 
 section!(
     /// Where the examples come from.
-    Data { data: String = "digits".into(), devices: u64 = 2000, alpha: f64 = 0.3, hand: f64 = 1.0, hold_out: f64 = 0.3 }
+    Data { data: String = "digits".into(), devices: u64 = 2000, alpha: f64 = 0.3, hand: f64 = 1.0, hold_out: f64 = 0.3, window: u32 = 80, hold_out_lines: f64 = 0.2 }
 );
 section!(
     /// The network.
@@ -78,15 +82,31 @@ section!(
         epochs: u16 = 2,
         batch: u16 = 8,
         learning_rate: f32 = 0.3,
+        client_optimizer: ClientOptimizer = ClientOptimizer::Sgd,
         momentum: f32 = 0.0,
+        weight_decay: f32 = 0.0,
+        schedule: Schedule = Schedule::Constant,
+        schedule_end: f32 = 0.0,
+        warm_up_steps: u32 = 10,
         rate_end: f32 = 1.0,
         proximal: f32 = 0.0,
         max_examples: u32 = 1000,
+        train: String = "all".into(),
     }
 );
 section!(
     /// The mask.
-    Pruning { sparsity: f32 = 0.8, prune_start: u32 = 0, prune_end: u32 = 0, prune_every: u32 = 5, crossover: f32 = 0.5 }
+    Pruning {
+        sparsity: f32 = 0.8,
+        prune_algorithm: Algorithm = Algorithm::Magnitude,
+        prune_distribution: Shares = Shares::Uniform,
+        prune_type: PruneType = PruneType::default(),
+        prune_start: u32 = 0,
+        prune_end: u32 = 0,
+        prune_every: u32 = 5,
+        drop_fraction: f32 = 0.3,
+        crossover: f32 = 0.5,
+    }
 );
 section!(
     /// Bound and noise. The server re-clips what it decodes, and rounding lengthens a delta: at half a bit a param nearly every
@@ -184,6 +204,11 @@ impl RunConfig {
         self.training.learning_rate * (1.0 - (1.0 - self.training.rate_end) * done)
     }
 
+    /// The server's settings of the mask; random masks come from the run's seed.
+    pub fn server_pruning(&self) -> siskin_server::round::Pruning {
+        self.pruning.server(stream(self.run.seed, Purpose::Mask, 0, 0).next_u64())
+    }
+
     /// The server's settings for a model of which `live` params live at the start.
     ///
     /// The step is given in units of the root mean square of a delta at the clip norm, `clip_norm / sqrt(live)`, so that
@@ -199,16 +224,7 @@ impl RunConfig {
             deadline_ms: (self.fleet.deadline * 1e3) as u32,
             selection: self.fleet.selection,
             close: self.fleet.close,
-            training: PlanTraining {
-                epochs: self.training.epochs,
-                batch: self.training.batch,
-                max_examples: self.training.max_examples,
-                learning_rate: self.training.learning_rate,
-                schedule: RateSchedule::Constant,
-                optimizer: ClientOptimizer::Sgd { momentum: self.training.momentum, nesterov: false },
-                weight_decay: 0.0,
-                proximal: self.training.proximal,
-            },
+            training: self.training.plan(),
             privacy: Privacy {
                 clip_norm: privacy.clip_norm,
                 noise_multiplier: privacy.noise_multiplier,
@@ -230,6 +246,8 @@ impl RunConfig {
                     Weighting::Examples => Weight::Examples { cap: self.training.max_examples.clamp(1, WEIGHT_CAP) },
                 },
                 max_bytes: (4 * live + 256) as u32,
+                // The server asks for as much as an update needs.
+                probe: 0,
             },
             optimizer: match self.server.optimizer {
                 Optimizer::FedAvg => ServerOptimizer::FedAvg(FedAvgConfig {
@@ -238,13 +256,7 @@ impl RunConfig {
                 }),
                 Optimizer::FedAdam => ServerOptimizer::FedAdam(FedAdamConfig::reddi(self.server.server_rate)),
             },
-            pruning: ServerPruning {
-                sparsity: self.pruning.sparsity,
-                start: self.pruning.prune_start,
-                end: self.pruning.prune_end,
-                every: self.pruning.prune_every,
-                crossover: self.pruning.crossover,
-            },
+            pruning: self.server_pruning(),
             dp_delta: privacy.dp_delta,
         }
     }

@@ -1,7 +1,8 @@
 //! Defaults, preset, file and flags become one configuration.
 
-use super::{RunConfig, SETTINGS, flag_of};
-use crate::data::InputShape;
+use super::preset::preset;
+use super::{ClientOptimizer, RunConfig, SETTINGS, flag_of};
+use crate::data::Problem;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -70,13 +71,13 @@ impl Layers {
     }
 }
 
-/// Merges everything; `shape` is that of the data, once it is loaded, and selects a preset.
+/// Merges everything; `problem` is that of the data, once it is loaded, and selects a preset.
 ///
 /// # Errors
 /// [`ConfigError`] names the file and key, or the flag.
-pub fn resolve(layers: &Layers, shape: Option<InputShape>) -> Result<RunConfig, ConfigError> {
+pub fn resolve(layers: &Layers, problem: Option<Problem>) -> Result<RunConfig, ConfigError> {
     let mut table = Table::try_from(RunConfig::default()).map_err(|e| ConfigError::Other(e.to_string()))?;
-    for (section, key, value) in shape.map(preset).unwrap_or_default() {
+    for (section, key, value) in problem.map(preset).unwrap_or_default() {
         put(&mut table, section, key, value);
     }
     if let Some((path, file)) = &layers.file {
@@ -144,57 +145,8 @@ fn suggestion(key: &str) -> String {
     alike.map_or_else(String::new, |s| format!("; `{}` stands in [{}]", s.key, s.section))
 }
 
-/// What suits a shape of data, where the defaults (made for the embedded digits, 8x8) do not: a convolutional network for
-/// images of at least 24x24, a network of dense layers for everything else.
-///
-/// Without noise nothing is gained by a tight bound, and the server's re-clip would only shorten what rounding has
-/// lengthened: `clip_norm` is far above the norm of a delta, and `step` (in units of it) is small in turn. The masks of a
-/// convolutional network are found while it learns, because one in five of 25 random weights is a poor kernel.
-fn preset(shape: InputShape) -> Vec<(&'static str, &'static str, Value)> {
-    let float = |section, key, v: f64| (section, key, Value::Float(v));
-    let int = |section, key, v: i64| (section, key, Value::Integer(v));
-    if (shape.channels, shape.height, shape.width) == (1, 8, 8) {
-        return Vec::new();
-    }
-    let mut values = vec![
-        // A population of hundreds is too small for a small epsilon: no noise by default, and the report says so.
-        float("privacy", "noise_multiplier", 0.0),
-        float("privacy", "clip_norm", 16.0),
-        float("fleet", "over_selection", 1.3),
-        ("fleet", "selection", Value::String("fixed".into())),
-        ("fleet", "close", Value::String("goal".into())),
-        float("training", "momentum", 0.9),
-        float("compression", "step", 1.0),
-        int("run", "evaluate_every", 5),
-    ];
-    if shape.height >= 24 && shape.width >= 24 {
-        let layers = "conv:16x5,relu,pool:2,conv:32x5,relu,pool:2,dense:64,relu,dense";
-        values.extend([
-            ("model", "model", Value::String(layers.into())),
-            int("fleet", "rounds", 100),
-            int("fleet", "cohort", 50),
-            float("training", "learning_rate", 0.05),
-            int("pruning", "prune_start", 5),
-            int("pruning", "prune_end", 40),
-            float("training", "rate_end", 0.2),
-            float("compression", "step", 0.5),
-            float("server", "server_rate", 1.0),
-            float("server", "server_momentum", 0.7),
-        ]);
-    } else {
-        values.extend([
-            int("fleet", "rounds", 50),
-            int("fleet", "cohort", 10),
-            float("training", "learning_rate", 0.01),
-            float("server", "server_rate", 0.5),
-            float("server", "server_momentum", 0.0),
-        ]);
-    }
-    values
-}
-
 fn check(config: &RunConfig) -> Result<(), ConfigError> {
-    let ranges: [(&str, f64, f64, f64); 15] = [
+    let ranges: [(&str, f64, f64, f64); 19] = [
         ("rounds", f64::from(config.fleet.rounds), 1.0, 1e6),
         ("cohort", f64::from(config.fleet.cohort), 1.0, 1e7),
         ("over_selection", config.fleet.over_selection, 1.0, 100.0),
@@ -202,12 +154,16 @@ fn check(config: &RunConfig) -> Result<(), ConfigError> {
         ("deadline", config.fleet.deadline, 0.001, 1e6),
         ("dropout", config.fleet.dropout, 0.0, 1.0),
         ("sparsity", f64::from(config.pruning.sparsity), 0.0, 0.999),
+        ("drop_fraction", f64::from(config.pruning.drop_fraction), 0.0, 1.0),
         ("crossover", f64::from(config.pruning.crossover), 0.0, 1.0),
         ("clip_norm", f64::from(config.privacy.clip_norm), 1e-9, 1e9),
         ("noise_multiplier", f64::from(config.privacy.noise_multiplier), 0.0, 1e6),
         ("dp_delta", config.privacy.dp_delta, 1e-300, 0.999),
         ("step", f64::from(config.compression.step), 1e-6, 1e6),
         ("rate_end", f64::from(config.training.rate_end), 1e-6, 1.0),
+        ("weight_decay", f64::from(config.training.weight_decay), 0.0, 1e6),
+        ("schedule_end", f64::from(config.training.schedule_end), 0.0, 1.0),
+        ("warm_up_steps", f64::from(config.training.warm_up_steps), 1.0, 1e9),
         ("evaluate_every", f64::from(config.run.evaluate_every), 1.0, 1e6),
         ("threads", config.run.threads as f64, 0.0, 1024.0),
     ];
@@ -217,6 +173,11 @@ fn check(config: &RunConfig) -> Result<(), ConfigError> {
             let message = format!("it must be between {min} and {max}");
             return Err(ConfigError::Flag { flag, value: got.to_string(), message });
         }
+    }
+    let training = &config.training;
+    if training.client_optimizer == ClientOptimizer::Nesterov && training.momentum == 0.0 {
+        let message = "it needs --momentum above 0".to_owned();
+        return Err(ConfigError::Flag { flag: flag_of("client_optimizer"), value: "nesterov".into(), message });
     }
     Ok(())
 }

@@ -1,7 +1,17 @@
 use super::*;
-use crate::data::InputShape;
+use crate::data::{InputShape, Problem};
+use siskin::checkin::RateSchedule;
 
-const DIGITS: InputShape = InputShape { channels: 1, height: 8, width: 8 };
+const fn image(side: usize) -> Problem {
+    let shape = InputShape { channels: 1, height: side, width: side };
+    Problem { shape, tokens: false, classes: 10, targets: 1 }
+}
+
+/// Windows of `length` symbols of 30.
+const fn text(length: usize) -> Problem {
+    let shape = InputShape { channels: 1, height: length, width: 1 };
+    Problem { shape, tokens: true, classes: 30, targets: length }
+}
 
 fn flags(list: &[(&'static str, &str)]) -> Layers {
     Layers { file: None, flags: list.iter().map(|(k, v)| (*k, (*v).to_owned())).collect() }
@@ -26,7 +36,7 @@ fn the_table_has_every_setting_and_no_other() {
 
 #[test]
 fn what_is_printed_is_read_back() {
-    let config = resolve(&flags(&[("cohort", "77"), ("step", "2.5"), ("noise_on", "device")]), Some(DIGITS)).unwrap();
+    let config = resolve(&flags(&[("cohort", "77"), ("step", "2.5"), ("noise_on", "device")]), Some(image(8))).unwrap();
     let text = toml::to_string(&config).unwrap();
     let layers = Layers { file: Some(("x.toml".into(), text.parse().unwrap())), flags: vec![] };
     assert_eq!(resolve(&layers, None).unwrap(), config);
@@ -35,12 +45,21 @@ fn what_is_printed_is_read_back() {
 
 #[test]
 fn flags_win_over_the_file_and_the_file_over_the_preset() {
-    let large = InputShape { channels: 1, height: 28, width: 28 };
     let file = ("f".into(), "[fleet]\ncohort = 30\nrounds = 5\n[privacy]\nclip_norm = 2\n".parse().unwrap());
     let layers = Layers { file: Some(file), flags: vec![("rounds", "9".into())] };
-    let config = resolve(&layers, Some(large)).unwrap();
+    let config = resolve(&layers, Some(image(28))).unwrap();
     assert_eq!((config.fleet.cohort, config.fleet.rounds, config.privacy.clip_norm), (30, 9, 2.0));
     assert!(config.model.model.starts_with("conv"));
+}
+
+#[test]
+fn text_gets_a_recurrent_network_that_fits_it() {
+    for length in [1, 30, 80] {
+        let config = resolve(&flags(&[]), Some(text(length))).unwrap();
+        let model = architecture(&config.model.model, &text(length)).unwrap();
+        assert_eq!(siskin::model::Graph::new(&model).unwrap().targets(model.loss), length);
+        assert_eq!(config.pruning.sparsity, 0.8);
+    }
 }
 
 #[test]
@@ -66,13 +85,43 @@ fn the_step_size_falls_to_its_end() {
 }
 
 #[test]
-fn models_are_read_or_named() {
-    let shape = InputShape { channels: 1, height: 28, width: 28 };
-    let cnn = architecture("conv:16x5,relu,pool:2,conv:8x3s2p1,dense:64,relu,dense", shape, 10).unwrap();
-    assert_eq!(cnn.layers.len(), 8, "a flatten stands before the first dense layer");
-    let graph = siskin::model::Graph::new(&cnn).unwrap();
-    assert_eq!(graph.classes(), 10);
-    let error = |line: &str| architecture(line, shape, 10).unwrap_err().to_string();
-    assert!(error("dense:12,rlu,dense").contains("`rlu` is no layer"));
-    assert!(error("dense:12").contains("the last layer must be"));
+fn the_optimizer_and_its_schedule_go_into_the_plan() {
+    let plan = |list: &[(&'static str, &str)]| resolve(&flags(list), None).unwrap().server_settings("p", 100).training;
+    let plain = plan(&[]);
+    assert_eq!(plain.optimizer, siskin::checkin::ClientOptimizer::Sgd { momentum: 0.0, nesterov: false });
+    assert_eq!((plain.schedule, plain.weight_decay), (RateSchedule::Constant, 0.0));
+    let nesterov = plan(&[("client_optimizer", "nesterov"), ("momentum", "0.5"), ("weight_decay", "0.1")]);
+    assert_eq!(nesterov.optimizer, siskin::checkin::ClientOptimizer::Sgd { momentum: 0.5, nesterov: true });
+    assert_eq!(nesterov.weight_decay, 0.1);
+    let optimizer = |name| plan(&[("client_optimizer", name)]).optimizer;
+    assert_eq!(optimizer("adam"), siskin::checkin::ClientOptimizer::ADAM);
+    assert_eq!(optimizer("adamw"), siskin::checkin::ClientOptimizer::ADAMW);
+    let schedule = |name| plan(&[("schedule", name), ("schedule_end", "0.25"), ("warm_up_steps", "7")]).schedule;
+    assert_eq!(schedule("linear"), RateSchedule::Linear { end: 0.25 });
+    assert_eq!(schedule("cosine"), RateSchedule::Cosine { end: 0.25 });
+    assert_eq!(schedule("warm-up"), RateSchedule::WarmUp { steps: 7 });
+    let message = |list: &[(&'static str, &str)]| resolve(&flags(list), None).unwrap_err().to_string();
+    assert!(message(&[("client_optimizer", "adagrad")]).contains("`nesterov`"));
+    assert!(message(&[("client_optimizer", "nesterov")]).contains("needs --momentum above 0"));
+    assert!(message(&[("schedule_end", "2")]).contains("between 0 and 1"));
+}
+
+#[test]
+fn params_that_do_not_train_are_marked() {
+    let trains = |train: &str| {
+        let config = resolve(&flags(&[("train", train)]), None).unwrap();
+        let mut model = architecture("conv:4x3,layernorm,gap,dense:8,relu,dense", &image(8)).unwrap();
+        config.freeze(&mut model).map(|()| model.layers.iter().map(|l| l.train).collect::<Vec<_>>())
+    };
+    use siskin::checkin::Train::{All, Bias, Nothing};
+    assert_eq!(trains("all").unwrap(), [All; 7]);
+    assert_eq!(trains("bias").unwrap(), [Bias; 7]);
+    assert_eq!(trains("last-layer").unwrap(), [Nothing, Nothing, Nothing, Nothing, Nothing, Nothing, All]);
+    assert_eq!(trains("layers=layer0, layer4").unwrap(), [All, Nothing, Nothing, Nothing, All, Nothing, Nothing]);
+    let message = |train: &str| trains(train).unwrap_err().to_string();
+    assert!(message("head").contains("--train head: it must be `all`"));
+    let unknown = message("layers=layer0,layer2");
+    assert!(unknown.contains("`layer2` is none") && unknown.contains("layer4 (dense)"), "{unknown}");
+    let config = resolve(&flags(&[("train", "layers=layer0")]), None).unwrap();
+    assert!(config.freeze(&mut architecture("conv:4x3,gap,dense", &image(8)).unwrap()).is_ok());
 }

@@ -199,6 +199,74 @@ pub enum DataError {
         /// What is wrong.
         what: String,
     },
+    /// A table that unpacks to more than this program loads.
+    #[error("{}: has more than the limit of {limit} bytes unpacked; split the table", file.display())]
+    LongTable {
+        /// The table.
+        file: PathBuf,
+        /// [`super::text::MAX_BYTES`].
+        limit: u64,
+    },
+    /// A table of text without text.
+    #[error("{}: line 1, column {column}: the last column is {found}, but must be `text`; name or move the columns", file.display())]
+    NoTextColumn {
+        /// The table.
+        file: PathBuf,
+        /// Columns that there are.
+        column: usize,
+        /// Name of the last one, quoted.
+        found: String,
+    },
+    /// A table of text that is nobody's.
+    #[error("{}: line 1, column 1: `text` is the only column; put one before it that names the user", file.display())]
+    NoUserColumn {
+        /// The table.
+        file: PathBuf,
+    },
+    /// A line with more or fewer columns than the first.
+    #[error("{}: line {line}, column {}: has {got} columns, but line 1 has {wanted}; write a tab between columns and nowhere else", file.display(), got.min(wanted))]
+    Columns {
+        /// The table.
+        file: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// Its columns.
+        got: usize,
+        /// Columns of the first line.
+        wanted: usize,
+    },
+    /// Bytes that are no UTF-8.
+    #[error("{}: line {line}, byte {column}: not UTF-8; convert the file", file.display())]
+    Utf8 {
+        /// The table.
+        file: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The first byte of the line that is wrong, from 1.
+        column: usize,
+    },
+    /// A user with nothing to learn from.
+    #[error("{}: line {line}, column {column}: user {user} has no text at all; leave such users out", file.display())]
+    NoText {
+        /// The table.
+        file: PathBuf,
+        /// The first line of that user, from 1.
+        line: u64,
+        /// Column of the text, from 1.
+        column: usize,
+        /// The columns that name the user, quoted.
+        user: String,
+    },
+    /// More symbols than a vocabulary can have.
+    #[error("{}: has {symbols} different symbols, more than the limit of {limit}; replace the rare ones", file.display())]
+    Symbols {
+        /// The table.
+        file: PathBuf,
+        /// Symbols of the training part.
+        symbols: usize,
+        /// [`super::text::MAX_SYMBOLS`].
+        limit: usize,
+    },
     /// A data set without devices.
     #[error("{name}: no devices; give it at least one user")]
     NoDevices {
@@ -220,7 +288,7 @@ pub enum DataError {
         user: i64,
     },
     /// Nothing to measure on.
-    #[error("{name}: no test examples; hold some users out or add test files")]
+    #[error("{name}: no test examples; hold more out or add test files")]
     NoTest {
         /// The data set.
         name: String,

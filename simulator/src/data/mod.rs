@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`digits`] | embedded: UCI handwritten digits | thousands of seeded virtual writers |
 //! | [`idx`] | a folder of IDX files (x, y, user), gzipped or not | those of the files |
+//! | [`text`] | lines of text that a table gives to users | those of the table |
 //! | [`a1`] | raw arrays of a side-by-side benchmark | those of the files |
 //!
 //! Features are kept in the files' own integers where they have some, and become `f32` only in [`Federated::fill`]; a
@@ -15,10 +16,13 @@ mod error;
 pub mod idx;
 mod store;
 mod summary;
+pub mod text;
+mod windows;
 
 pub use error::DataError;
 pub use store::{DeviceRows, Examples, Scale, Values};
 pub use summary::Summary;
+pub use windows::Windows;
 
 use digits::Writers;
 
@@ -47,6 +51,19 @@ impl std::fmt::Display for InputShape {
     }
 }
 
+/// What a model takes and what it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Shape of an example.
+    pub shape: InputShape,
+    /// True if features are numbers of tokens, `0..classes`, and not numbers to calculate with.
+    pub tokens: bool,
+    /// Labels are `0..classes`.
+    pub classes: u32,
+    /// Labels of an example, one for each position of the output; 1 for one label in all.
+    pub targets: usize,
+}
+
 /// The examples of a fleet. It is `Sync`: threads read it through a shared reference, and no call allocates.
 #[derive(Debug)]
 pub struct Federated {
@@ -60,6 +77,8 @@ pub struct Federated {
     pub split: String,
     /// One line for reports: what happens to a raw value before a model sees it.
     pub scaling: String,
+    /// What the labels are called, in their order; empty if they are just numbers.
+    pub label_names: Vec<String>,
     /// Examples that no device trains on.
     pub test: TestSet,
     source: Source,
@@ -99,7 +118,8 @@ impl Federated {
     /// As [`Federated::check`].
     pub fn new(parts: Parts) -> Result<Self, DataError> {
         let Parts { name, shape, classes, split, scaling, examples, devices, test } = parts;
-        let set = Self { name, shape, classes, split, scaling, test, source: Source::Stored { examples, devices } };
+        let (label_names, source) = (Vec::new(), Source::Stored { examples, devices });
+        let set = Self { name, shape, classes, split, scaling, label_names, test, source };
         set.check()?;
         Ok(set)
     }
@@ -107,7 +127,8 @@ impl Federated {
     fn drawn(writers: Writers, split: String, scaling: String, test: TestSet) -> Self {
         let name = format!("digits, {} virtual writers", writers.devices());
         let (shape, classes) = (digits::SHAPE, digits::CLASSES);
-        Self { name, shape, classes, split, scaling, test, source: Source::Drawn(writers) }
+        let (label_names, source) = (Vec::new(), Source::Drawn(writers));
+        Self { name, shape, classes, split, scaling, label_names, test, source }
     }
 
     /// Devices, numbered from 0.
@@ -152,18 +173,44 @@ impl Federated {
         self.shape.features()
     }
 
+    /// Targets of one example: 1 where examples have one label, else one for each position.
+    #[must_use]
+    pub fn targets_per_example(&self) -> usize {
+        match &self.source {
+            Source::Stored { examples, .. } => examples.targets_per_example(),
+            Source::Drawn(_) => 1,
+        }
+    }
+
+    /// What a model takes and what it is asked.
+    #[must_use]
+    pub fn problem(&self) -> Problem {
+        let tokens = matches!(&self.source, Source::Stored { examples, .. } if examples.windows().is_some());
+        Problem { shape: self.shape, tokens, classes: self.classes, targets: self.targets_per_example() }
+    }
+
+    /// Row of a device's example in the table.
+    fn row(rows: &DeviceRows, device: usize, example: usize) -> usize {
+        assert!(example < rows.train as usize, "device {device} has {} examples, not {example}", rows.train);
+        rows.first as usize + example
+    }
+
+    fn personal_row(rows: &DeviceRows, device: usize, example: usize) -> usize {
+        assert!(example < rows.personal as usize, "device {device} has {} tests, not {example}", rows.personal);
+        rows.first as usize + rows.train as usize + example
+    }
+
     /// Writes training example `example` of `device` to `features` (`[channels, height, width]`); returns its label.
     ///
     /// Cost: a copy with a multiply-add a value; a drawn digit is resampled each time (see [`digits`]).
     ///
     /// # Panics
-    /// If `device` or `example` does not exist, or `features` is not [`Self::features_per_example`] long.
+    /// If `device` or `example` does not exist, `features` is not [`Self::features_per_example`] long, or examples have more
+    /// than one target.
     pub fn fill(&self, device: usize, example: usize, features: &mut [f32]) -> u32 {
         match &self.source {
             Source::Stored { examples, devices } => {
-                let rows = &devices[device];
-                assert!(example < rows.train as usize, "device {device} has {} examples, not {example}", rows.train);
-                examples.fill(rows.first as usize + example, features)
+                examples.fill(Self::row(&devices[device], device, example), features)
             }
             Source::Drawn(writers) => writers.fill(device, example, features),
         }
@@ -176,9 +223,7 @@ impl Federated {
     pub fn fill_personal(&self, device: usize, example: usize, features: &mut [f32]) -> u32 {
         match &self.source {
             Source::Stored { examples, devices } => {
-                let rows = &devices[device];
-                assert!(example < rows.personal as usize, "device {device} has {} tests, not {example}", rows.personal);
-                examples.fill(rows.first as usize + rows.train as usize + example, features)
+                examples.fill(Self::personal_row(&devices[device], device, example), features)
             }
             Source::Drawn(writers) => writers.fill_personal(device, example, features),
         }
@@ -191,12 +236,49 @@ impl Federated {
     #[must_use]
     pub fn label(&self, device: usize, example: usize) -> u32 {
         match &self.source {
-            Source::Stored { examples, devices } => {
-                let rows = &devices[device];
-                assert!(example < rows.train as usize, "device {device} has {} examples, not {example}", rows.train);
-                examples.label(rows.first as usize + example)
-            }
+            Source::Stored { examples, devices } => examples.label(Self::row(&devices[device], device, example)),
             Source::Drawn(writers) => writers.label(device, example),
+        }
+    }
+
+    /// As [`Self::fill`], for any number of targets an example: writes them to `targets`, in the order of the positions.
+    /// [`IGNORE`](siskin::model::kernel::IGNORE) stands where a position has none.
+    ///
+    /// # Panics
+    /// If `device` or `example` does not exist, `features` is not [`Self::features_per_example`] or `targets` not
+    /// [`Self::targets_per_example`] long.
+    pub fn fill_targets(&self, device: usize, example: usize, features: &mut [f32], targets: &mut [u32]) {
+        match &self.source {
+            Source::Stored { examples, devices } => {
+                examples.fill_targets(Self::row(&devices[device], device, example), features, targets);
+            }
+            Source::Drawn(writers) => *one(targets) = writers.fill(device, example, features),
+        }
+    }
+
+    /// As [`Self::fill_targets`], for the examples that [`Self::personal_tests`] counts.
+    ///
+    /// # Panics
+    /// As [`Self::fill_targets`].
+    pub fn fill_personal_targets(&self, device: usize, example: usize, features: &mut [f32], targets: &mut [u32]) {
+        match &self.source {
+            Source::Stored { examples, devices } => {
+                examples.fill_targets(Self::personal_row(&devices[device], device, example), features, targets);
+            }
+            Source::Drawn(writers) => *one(targets) = writers.fill_personal(device, example, features),
+        }
+    }
+
+    /// Gives the targets of training example `example` of `device` to `see`, without those that are none.
+    ///
+    /// # Panics
+    /// If `device` or `example` does not exist.
+    pub fn each_target(&self, device: usize, example: usize, mut see: impl FnMut(u32)) {
+        match &self.source {
+            Source::Stored { examples, devices } => {
+                examples.each_target(Self::row(&devices[device], device, example), &mut see);
+            }
+            Source::Drawn(writers) => see(writers.label(device, example)),
         }
     }
 
@@ -229,6 +311,9 @@ impl Federated {
             return table(format!("shape {} has no features", self.shape));
         }
         if let Source::Stored { examples, devices } = &self.source {
+            if self.test.examples.targets_per_example() != examples.targets_per_example() {
+                return table("the test examples have another number of targets".to_owned());
+            }
             for (what, rows) in [("training", examples), ("test", &self.test.examples)] {
                 if let Some(fault) = rows.fault(&self.shape, self.classes) {
                     return table(format!("{what} examples: {fault}"));
@@ -250,6 +335,14 @@ impl Federated {
             return Err(DataError::NoTest { name: self.name.clone() });
         }
         Ok(())
+    }
+}
+
+/// The only target.
+fn one(targets: &mut [u32]) -> &mut u32 {
+    match targets {
+        [label] => label,
+        _ => panic!("one target an example, not room for {}", targets.len()),
     }
 }
 
@@ -282,9 +375,31 @@ impl TestSet {
     /// Writes example `i` to `features`; returns its label.
     ///
     /// # Panics
-    /// If `i` is not below [`Self::len`] or `features` has the wrong length.
+    /// If `i` is not below [`Self::len`], `features` has the wrong length, or examples have more than one target.
     pub fn fill(&self, i: usize, features: &mut [f32]) -> u32 {
         self.examples.fill(i, features)
+    }
+
+    /// As [`Federated::fill_targets`].
+    ///
+    /// # Panics
+    /// If `i` is not below [`Self::len`] or a slice has the wrong length.
+    pub fn fill_targets(&self, i: usize, features: &mut [f32], targets: &mut [u32]) {
+        self.examples.fill_targets(i, features, targets);
+    }
+
+    /// Gives the targets of example `i` to `see`, without those that are none.
+    ///
+    /// # Panics
+    /// If `i` is not below [`Self::len`].
+    pub fn each_target(&self, i: usize, mut see: impl FnMut(u32)) {
+        self.examples.each_target(i, &mut see);
+    }
+
+    /// Targets of all examples together.
+    #[must_use]
+    pub fn targets(&self) -> u64 {
+        self.examples.windows().map_or(self.len() as u64, Windows::targets)
     }
 
     /// Label of example `i`.

@@ -1,6 +1,6 @@
-//! A table of examples in its source's number type.
+//! Examples in their source's number type: a table of features and labels, or windows of tokens.
 
-use super::InputShape;
+use super::{InputShape, Windows};
 
 /// Raw features, example after example, each `[channels, height, width]`.
 #[derive(Debug, Clone, PartialEq)]
@@ -67,9 +67,19 @@ impl Scale {
     }
 }
 
-/// Examples with their labels and the scale that makes features of them.
+/// Examples with their targets: rows of features with one label each, or windows of tokens with a target at each position.
 #[derive(Debug, Clone)]
-pub struct Examples {
+pub struct Examples(Content);
+
+#[derive(Debug, Clone)]
+enum Content {
+    Table(Table),
+    Windows(Windows),
+}
+
+/// Rows with their labels and the scale that makes features of them.
+#[derive(Debug, Clone)]
+struct Table {
     values: Values,
     labels: Vec<u16>,
     scale: Scale,
@@ -77,30 +87,98 @@ pub struct Examples {
     plane: usize,
 }
 
+impl From<Windows> for Examples {
+    fn from(windows: Windows) -> Self {
+        Self(Content::Windows(windows))
+    }
+}
+
 impl Examples {
     /// A table for examples of `shape`; [`super::Federated::check`] tells whether the lengths agree.
     #[must_use]
     pub fn new(shape: &InputShape, values: Values, labels: Vec<u16>, scale: Scale) -> Self {
-        Self { values, labels, scale, plane: shape.height * shape.width }
+        Self(Content::Table(Table { values, labels, scale, plane: shape.height * shape.width }))
     }
 
     /// Examples.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.labels.len()
+        match &self.0 {
+            Content::Table(table) => table.labels.len(),
+            Content::Windows(windows) => windows.len(),
+        }
     }
 
     /// True if there is no example.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
+        self.len() == 0
+    }
+
+    /// The windows, if the examples are such.
+    #[must_use]
+    pub fn windows(&self) -> Option<&Windows> {
+        match &self.0 {
+            Content::Table(_) => None,
+            Content::Windows(windows) => Some(windows),
+        }
+    }
+
+    pub(super) fn targets_per_example(&self) -> usize {
+        self.windows().map_or(1, Windows::length)
+    }
+
+    fn table(&self) -> &Table {
+        match &self.0 {
+            Content::Table(table) => table,
+            Content::Windows(windows) => panic!("a window has {} targets, not one label", windows.length()),
+        }
     }
 
     pub(super) fn label(&self, i: usize) -> u32 {
-        u32::from(self.labels[i])
+        u32::from(self.table().labels[i])
+    }
+
+    /// Gives the targets of example `i` in order, without those that are none.
+    pub(super) fn each_target(&self, i: usize, see: &mut impl FnMut(u32)) {
+        match &self.0 {
+            Content::Table(table) => see(u32::from(table.labels[i])),
+            Content::Windows(windows) => windows.each_target(i, see),
+        }
     }
 
     pub(super) fn fill(&self, i: usize, features: &mut [f32]) -> u32 {
+        self.table().fill(i, features)
+    }
+
+    pub(super) fn fill_targets(&self, i: usize, features: &mut [f32], targets: &mut [u32]) {
+        match &self.0 {
+            Content::Table(table) => {
+                let [label] = targets else { panic!("one target an example, not room for {}", targets.len()) };
+                *label = table.fill(i, features);
+            }
+            Content::Windows(windows) => windows.fill(i, features, targets),
+        }
+    }
+
+    /// The first thing that is wrong, if any.
+    pub(super) fn fault(&self, shape: &InputShape, classes: u32) -> Option<String> {
+        match &self.0 {
+            Content::Table(table) => table.fault(shape, classes),
+            Content::Windows(windows) => windows.fault(shape, classes),
+        }
+    }
+
+    pub(super) fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Content::Table(table) => table.heap_bytes(),
+            Content::Windows(windows) => windows.heap_bytes(),
+        }
+    }
+}
+
+impl Table {
+    fn fill(&self, i: usize, features: &mut [f32]) -> u32 {
         let n = self.plane * self.scale.gain.len();
         assert_eq!(features.len(), n, "room for one example");
         let range = i * n..(i + 1) * n;
@@ -109,7 +187,7 @@ impl Examples {
             Values::I16(v) => self.scaled(&v[range], f32::from, features),
             Values::F32(v) => self.scaled(&v[range], |x| x, features),
         }
-        self.label(i)
+        u32::from(self.labels[i])
     }
 
     fn scaled<T: Copy>(&self, raw: &[T], real: impl Fn(T) -> f32, features: &mut [f32]) {
@@ -122,13 +200,13 @@ impl Examples {
     }
 
     /// The first thing that is wrong with the table, if any.
-    pub(super) fn fault(&self, shape: &InputShape, classes: u32) -> Option<String> {
+    fn fault(&self, shape: &InputShape, classes: u32) -> Option<String> {
         let n = shape.features();
         if self.scale.gain.len() != shape.channels || self.plane != shape.height * shape.width {
             return Some(format!("the table is not of shape {shape}"));
         }
-        if self.values.len() != self.len() * n {
-            return Some(format!("{} values for {} examples of {n}", self.values.len(), self.len()));
+        if self.values.len() != self.labels.len() * n {
+            return Some(format!("{} values for {} examples of {n}", self.values.len(), self.labels.len()));
         }
         if let Values::F32(v) = &self.values
             && let Some(at) = v.iter().position(|x| !x.is_finite())
@@ -139,7 +217,7 @@ impl Examples {
         Some(format!("example {wrong} has label {}, but there are {classes} classes", self.labels[wrong]))
     }
 
-    pub(super) fn heap_bytes(&self) -> usize {
+    fn heap_bytes(&self) -> usize {
         let values = match &self.values {
             Values::U8(v) => v.capacity(),
             Values::I16(v) => v.capacity() * 2,

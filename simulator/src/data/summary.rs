@@ -12,6 +12,8 @@ pub struct Summary {
     pub shape: [usize; 3],
     /// [`Federated::classes`].
     pub classes: u32,
+    /// Targets of an example, those included that are none.
+    pub targets: usize,
     /// Devices that train.
     pub users: usize,
     /// Training examples of all users.
@@ -22,7 +24,7 @@ pub struct Summary {
     pub median: usize,
     /// Most training examples of a user.
     pub most: usize,
-    /// Training examples of each label.
+    /// Targets of training examples that are this label; an example has more than one where [`Self::targets`] is above 1.
     pub labels: Vec<usize>,
     /// Median over users of the number of labels that a user has.
     pub median_labels_per_user: usize,
@@ -34,7 +36,7 @@ pub struct Summary {
     pub test_users: usize,
     /// Of the test users, how many also train.
     pub test_users_that_train: usize,
-    /// Test examples of each label.
+    /// The same of the test examples.
     pub test_labels: Vec<usize>,
     /// Labels to be tested that no device has an example of.
     pub labels_only_in_test: usize,
@@ -61,16 +63,18 @@ impl Summary {
             sizes.push(set.examples(device));
             let mut distinct = 0;
             for example in 0..set.examples(device) {
-                let label = set.label(device, example) as usize;
-                labels[label] += 1;
-                distinct += usize::from(seen_by[label] != device);
-                seen_by[label] = device;
+                set.each_target(device, example, |label| {
+                    let label = label as usize;
+                    labels[label] += 1;
+                    distinct += usize::from(seen_by[label] != device);
+                    seen_by[label] = device;
+                });
             }
             kinds.push(distinct);
         }
         let mut test_labels = vec![0; classes];
         for i in 0..set.test.len() {
-            test_labels[set.test.label(i) as usize] += 1;
+            set.test.each_target(i, |label| test_labels[label as usize] += 1);
         }
         let train_users: std::collections::BTreeSet<i64> = (0..set.devices()).map(|d| set.user(d)).collect();
         let median_size = median(&mut sizes);
@@ -78,6 +82,7 @@ impl Summary {
             name: set.name.clone(),
             shape: [set.shape.channels, set.shape.height, set.shape.width],
             classes: set.classes,
+            targets: set.targets_per_example(),
             users: set.devices(),
             examples: sizes.iter().sum(),
             least: sizes.first().copied().unwrap_or(0),
@@ -115,6 +120,10 @@ impl fmt::Display for Summary {
             write!(f, " of {} users, {} of whom train", self.test_users, self.test_users_that_train)?;
         }
         writeln!(f, "; {} on the users' own devices", self.personal_tests)?;
+        if self.targets > 1 {
+            let [train, test] = [&self.labels, &self.test_labels].map(|labels| labels.iter().sum::<usize>());
+            writeln!(f, "  targets    at most {} an example: {train} of training, {test} of test", self.targets)?;
+        }
         if self.labels_only_in_test > 0 {
             writeln!(f, "  attention  {} labels of the test have no training example", self.labels_only_in_test)?;
         }

@@ -29,11 +29,22 @@ impl ExampleStore for Examples<'_> {
     }
 
     fn read(&mut self, index: u32, features: &mut [f32]) -> Result<u32, StoreError> {
+        let mut label = [0];
+        self.read_targets(index, features, &mut label)?;
+        Ok(label[0])
+    }
+
+    fn read_targets(&mut self, index: u32, features: &mut [f32], targets: &mut [u32]) -> Result<(), StoreError> {
         let (expected, got) = (features.len(), self.data.features_per_example());
         if expected != got {
             return Err(StoreError::Shape { expected: expected as u32, got: got as u32 });
         }
-        Ok(self.data.fill(self.device, index as usize, features))
+        let (expected, got) = (targets.len(), self.data.targets_per_example());
+        if expected != got {
+            return Err(StoreError::Targets { expected: expected as u32, got: got as u32 });
+        }
+        self.data.fill_targets(self.device, index as usize, features, targets);
+        Ok(())
     }
 }
 
@@ -231,4 +242,55 @@ fn expected_polls(round: &Round, store: &Examples<'_>, config: &Config) -> f64 {
     let steps = examples.div_ceil(u32::from(training.batch)) * u32::from(training.epochs);
     let pieces = round.offer.checkpoint.len().div_ceil(config.max_frame);
     f64::from(steps) + pieces as f64 + 4.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{DeviceRows, InputShape, Parts, TestSet, Windows};
+    use siskin::model::kernel::IGNORE;
+
+    fn text() -> Federated {
+        let windows = || {
+            let mut windows = Windows::new(3, 9);
+            windows.push(0, &[1, 2, 3, 4]);
+            windows
+        };
+        Federated::new(Parts {
+            name: "small".into(),
+            shape: InputShape { channels: 1, height: 3, width: 1 },
+            classes: 10,
+            split: String::new(),
+            scaling: String::new(),
+            examples: windows().into(),
+            devices: vec![DeviceRows { user: 0, first: 0, train: 2, personal: 0 }],
+            test: TestSet::new(windows().into(), Vec::new()),
+        })
+        .expect("good")
+    }
+
+    #[test]
+    fn a_store_gives_a_target_for_each_position() {
+        let data = text();
+        let mut store = Examples::new(&data, 0);
+        let (mut x, mut y) = ([0.0; 3], [0; 3]);
+        assert_eq!((store.len(), store.read_targets(1, &mut x, &mut y)), (2, Ok(())));
+        assert_eq!((x, y), ([3.0, 9.0, 9.0], [4, IGNORE, IGNORE]));
+        assert_eq!(store.read(0, &mut x), Err(StoreError::Targets { expected: 1, got: 3 }));
+        let short = store.read_targets(0, &mut x, &mut y[..2]);
+        assert_eq!(short, Err(StoreError::Targets { expected: 2, got: 3 }));
+        assert_eq!(store.read_targets(0, &mut x[..2], &mut y), Err(StoreError::Shape { expected: 2, got: 3 }));
+    }
+
+    #[test]
+    fn a_store_of_one_label_gives_it_either_way() {
+        let options = crate::data::digits::Options { devices: 2, ..Default::default() };
+        let data = crate::data::digits::load(&options).expect("good");
+        let mut store = Examples::new(&data, 1);
+        let (mut x, mut y) = ([0.0; 64], [99]);
+        let label = store.read(3, &mut x);
+        assert_eq!((store.read_targets(3, &mut x, &mut y), label), (Ok(()), Ok(y[0])));
+        let two = store.read_targets(3, &mut x, &mut [0; 2]);
+        assert_eq!(two, Err(StoreError::Targets { expected: 2, got: 1 }));
+    }
 }

@@ -28,6 +28,8 @@ pub enum Purpose {
     Noise = 6,
     /// Which devices are looked at.
     Sample = 7,
+    /// Random masks.
+    Mask = 8,
 }
 
 /// The stream of one purpose, for `a` (a round) and `b` (a device).

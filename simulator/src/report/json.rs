@@ -127,13 +127,13 @@ pub fn write_all(report: &RunReport, folder: &Path) -> Result<Written, WriteErro
     Ok(written)
 }
 
-fn make_folder(folder: &Path) -> Result<(), WriteError> {
+pub(super) fn make_folder(folder: &Path) -> Result<(), WriteError> {
     fs::create_dir_all(folder).map_err(|source| WriteError::Folder { path: folder.to_owned(), source })
 }
 
 /// Writes beside `path`, then renames over it: a rename within a folder is atomic, a write is not. The process id in the
 /// name keeps two runs into one folder from writing into each other's file.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), WriteError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let part = path.with_file_name(name);

@@ -53,7 +53,7 @@ impl ExampleCounts {
 pub struct LabelCount {
     /// The label, as the data set writes it.
     pub label: String,
-    /// Training examples that carry it.
+    /// Training examples that carry it; where each position has a label, positions.
     pub examples: u64,
 }
 
@@ -133,9 +133,12 @@ pub struct Evaluation {
     pub round: u64,
     /// Held-out examples that were evaluated.
     pub examples: u64,
-    /// Part of them classified rightly, `[0, 1]`.
+    /// Their labels: more than one an example where each position has one.
+    #[serde(default)]
+    pub targets: u64,
+    /// Part of the labels that the model gives, `[0, 1]`.
     pub accuracy: Option<f64>,
-    /// Mean loss, nats an example.
+    /// Mean loss of a label, nats.
     pub test_loss: Option<f64>,
 }
 
@@ -251,6 +254,9 @@ pub struct DeviceCost {
     pub largest_checkpoint_bytes: u64,
     /// Multiply-adds of one device's training in one round, median over selections.
     pub multiply_adds_per_round: Option<f64>,
+    /// Multiply-adds of training on one example once, with the mask of the end.
+    #[serde(default)]
+    pub multiply_adds_per_example: Option<f64>,
 }
 
 impl DeviceCost {

@@ -83,6 +83,7 @@ fn sample(rounds: u64) -> RunReport {
     report.final_evaluation = Evaluation {
         round: rounds,
         examples: 360,
+        targets: 360,
         accuracy: report.rounds.iter().rev().find_map(|r| r.accuracy),
         test_loss: Some(0.22),
     };
@@ -116,6 +117,7 @@ fn sample(rounds: u64) -> RunReport {
         largest_report_bytes: 957,
         largest_checkpoint_bytes: 12_416,
         multiply_adds_per_round: Some(105_048.0),
+        multiply_adds_per_example: Some(105_048.0),
     };
     report.setting("data", "name", "digits", "", "data set");
     report.setting("data", "devices", 100, "devices", "how many devices share the data");

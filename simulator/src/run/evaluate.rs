@@ -2,6 +2,7 @@
 
 use crate::data::Federated;
 use rayon::prelude::*;
+use siskin::model::kernel::IGNORE;
 use siskin::model::{Graph, Parameters, forward};
 use siskin_server::round::{GlobalModel, Offer};
 
@@ -15,26 +16,37 @@ pub struct Evaluator<'a> {
     values: Vec<f32>,
 }
 
+/// Memory of one thread.
+struct Room {
+    activations: Vec<f32>,
+    /// One example.
+    row: Vec<f32>,
+    /// Those of one example, then `[position][batch]`.
+    targets: Vec<u32>,
+}
+
 /// Sums over examples.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Score {
     /// Examples.
     pub examples: u64,
-    /// Those whose largest logit is at the label.
+    /// Their labels: one an example, or one for each position that has one.
+    pub targets: u64,
+    /// Labels at which the largest logit is.
     pub right: u64,
     /// Sum of the losses, nats.
     pub loss: f64,
 }
 
 impl Score {
-    /// Fraction right; `None` of nothing.
+    /// Fraction of the labels that are right; `None` of nothing.
     pub fn accuracy(&self) -> Option<f64> {
-        (self.examples > 0).then(|| self.right as f64 / self.examples as f64)
+        (self.targets > 0).then(|| self.right as f64 / self.targets as f64)
     }
 
-    /// Mean loss, nats; `None` of nothing.
+    /// Mean loss of a label, nats; `None` of nothing.
     pub fn mean_loss(&self) -> Option<f64> {
-        (self.examples > 0).then(|| self.loss / self.examples as f64)
+        (self.targets > 0).then(|| self.loss / self.targets as f64)
     }
 }
 
@@ -44,17 +56,22 @@ impl<'a> Evaluator<'a> {
         Self { graph: &offer.graph, patterns: offer.patterns(), values: offer.values(model) }
     }
 
-    /// Scores `count` examples that `fill` gives; sums in a fixed order, whatever the number of threads.
-    pub fn score(&self, count: usize, fill: impl Fn(usize, &mut [f32]) -> u32 + Sync) -> Score {
+    /// Scores `count` examples, of each of which `fill` writes features and targets (one a position of the output, [`IGNORE`]
+    /// for none); sums in a fixed order, whatever the number of threads.
+    pub fn score(&self, count: usize, fill: impl Fn(usize, &mut [f32], &mut [u32]) + Sync) -> Score {
+        let positions = self.graph.output.positions();
+        let room = || Room {
+            activations: vec![0.0; self.graph.activation_features() * BATCH],
+            row: vec![0.0; self.graph.input.features()],
+            targets: vec![0; positions * (BATCH + 1)],
+        };
         let batches: Vec<Score> = (0..count.div_ceil(BATCH))
             .into_par_iter()
-            .map_init(
-                || (vec![0.0; self.graph.activation_features() * BATCH], vec![0.0; self.graph.input.features()]),
-                |(activations, row), b| self.batch(b * BATCH..((b + 1) * BATCH).min(count), &fill, activations, row),
-            )
+            .map_init(room, |room, b| self.batch(b * BATCH..((b + 1) * BATCH).min(count), &fill, room))
             .collect();
         batches.iter().fold(Score::default(), |sum, s| Score {
             examples: sum.examples + s.examples,
+            targets: sum.targets + s.targets,
             right: sum.right + s.right,
             loss: sum.loss + s.loss,
         })
@@ -63,25 +80,29 @@ impl<'a> Evaluator<'a> {
     fn batch(
         &self,
         range: std::ops::Range<usize>,
-        fill: &(impl Fn(usize, &mut [f32]) -> u32 + Sync),
-        activations: &mut [f32],
-        row: &mut [f32],
+        fill: &(impl Fn(usize, &mut [f32], &mut [u32]) + Sync),
+        Room { activations, row, targets }: &mut Room,
     ) -> Score {
         let batch = range.len();
-        let mut labels = [0; BATCH];
+        let lanes = batch * self.graph.output.positions();
+        let (own, targets) = targets.split_at_mut(self.graph.output.positions());
         for (b, example) in range.enumerate() {
-            labels[b] = fill(example, row);
+            fill(example, row, own);
             for (feature, value) in row.iter().enumerate() {
                 activations[feature * batch + b] = *value;
+            }
+            for (position, target) in own.iter().enumerate() {
+                targets[position * batch + b] = *target;
             }
         }
         let parameters = Parameters { values: &self.values, ..self.patterns };
         let logits = forward(self.graph, &parameters, activations, batch);
         let mut score = Score { examples: batch as u64, ..Score::default() };
-        for (b, label) in labels[..batch].iter().enumerate() {
-            let column = || logits[b..].iter().step_by(batch);
+        for (lane, label) in targets[..lanes].iter().enumerate().filter(|(_, label)| **label != IGNORE) {
+            let column = || logits[lane..].iter().step_by(lanes);
             let max = column().fold(f32::NEG_INFINITY, |m, &v| m.max(v));
             let best = column().position(|&v| v == max).unwrap_or(usize::MAX);
+            score.targets += 1;
             score.right += u64::from(best == *label as usize);
             let sum: f64 = column().map(|&v| libm::exp(f64::from(v - max))).sum();
             let own = column().nth(*label as usize).map_or(f64::NAN, |&v| f64::from(v - max));
@@ -92,6 +113,9 @@ impl<'a> Evaluator<'a> {
 
     /// Scores the held-out examples of a data set.
     pub fn test(&self, data: &Federated) -> Score {
-        self.score(data.test.len(), |i, features| data.test.fill(i, features))
+        self.score(data.test.len(), |i, features, targets| data.test.fill_targets(i, features, targets))
     }
 }
+
+#[cfg(test)]
+mod tests;

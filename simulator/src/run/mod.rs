@@ -10,7 +10,7 @@ pub use model_file::{MODEL_NAME, PLAN_NAME};
 pub use round::{Timing, run_round};
 
 use crate::config::{ConfigError, ProgressMode, RunConfig, architecture};
-use crate::data::{DataError, Federated, digits, idx};
+use crate::data::{DataError, Federated, digits, idx, text};
 use crate::fleet::{Purpose, TimeModel, stream};
 use crate::progress::{Mode, Progress};
 use crate::report::{RunReport, WriteError, Written, check_writable, write_all};
@@ -84,8 +84,13 @@ pub fn load_data(config: &RunConfig) -> Result<Federated, RunError> {
         };
         return Ok(digits::load(&options)?);
     }
+    let path = std::path::Path::new(&data.data);
+    if let Some(table) = text::find(path)? {
+        let options = text::Options { window: data.window as usize, hold_out: data.hold_out_lines };
+        return Ok(text::load(&table, &options)?);
+    }
     let options = idx::Options { hold_out: data.hold_out, ..Default::default() };
-    Ok(idx::load(std::path::Path::new(&data.data), &options)?)
+    Ok(idx::load(path, &options)?)
 }
 
 /// What a run leaves.
@@ -115,16 +120,11 @@ pub fn run(config: &RunConfig, data: &Federated, command: Vec<String>) -> Result
 fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Result<Finished, RunError> {
     let started = Instant::now();
     let seed = config.run.seed;
-    let layers = architecture(&config.model.model, data.shape, data.classes)?;
-    let mut model = GlobalModel::new(&layers, rand_core::Rng::next_u64(&mut stream(seed, Purpose::Weights, 0, 0)))?;
-    // The grid is laid for the final sparsity, so that it stays the same while the model is pruned.
-    let live = {
-        let mut pruned = model.clone();
-        pruned.prune(config.pruning.sparsity)?
-    };
-    if config.pruning.prune_end <= config.pruning.prune_start {
-        model.prune(config.pruning.sparsity)?;
-    }
+    let mut layers = architecture(&config.model.model, &data.problem())?;
+    config.freeze(&mut layers)?;
+    let model = GlobalModel::new(&layers, rand_core::Rng::next_u64(&mut stream(seed, Purpose::Weights, 0, 0)))?;
+    // The grid is laid for what a report carries at the final sparsity, so that it stays the same while the model is pruned.
+    let live = config.server_pruning().final_carried(&model)?;
     let settings = config.server_settings(POPULATION, live);
     let mut server = Server::new(settings, data.devices(), config.fleet.rounds, model, MAX_FRAME)?;
     let device = Config { max_frame: MAX_FRAME, ..Config::new(POPULATION, Policy::permissive()) };

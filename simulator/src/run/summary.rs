@@ -35,6 +35,7 @@ impl Cost {
         self.cost.largest_checkpoint_bytes = self.cost.largest_checkpoint_bytes.max(checkpoint);
         let (_, step) = round.offer.graph.multiply_adds();
         self.cost.multiply_adds_per_round = Some(step as f64);
+        self.cost.multiply_adds_per_example = Some(step as f64);
     }
 
     pub(super) fn report(&mut self, bytes: u64) {
@@ -88,6 +89,7 @@ pub(super) fn fill(
     report.final_evaluation = Evaluation {
         round: u64::from(server.round()),
         examples: score.examples,
+        targets: score.targets,
         accuracy: score.accuracy(),
         test_loss: score.mean_loss(),
     };
@@ -128,7 +130,10 @@ fn data_summary(data: &Federated) -> DataSummary {
             .labels
             .iter()
             .enumerate()
-            .map(|(label, n)| LabelCount { label: label.to_string(), examples: *n as u64 })
+            .map(|(label, n)| {
+                let name = data.label_names.get(label).cloned().unwrap_or_else(|| label.to_string());
+                LabelCount { label: name, examples: *n as u64 }
+            })
             .collect(),
         scaling: data.scaling.clone(),
         held_out: data.split.clone(),
@@ -178,7 +183,7 @@ fn device_accuracy(data: &Federated, evaluator: &Evaluator<'_>, seed: u64) -> De
         let accuracies: Vec<f64> = (first..data.devices())
             .step_by(every)
             .map(|d| {
-                let score = evaluator.score(data.personal_tests(d), |i, x| data.fill_personal(d, i, x));
+                let score = evaluator.score(data.personal_tests(d), |i, x, y| data.fill_personal_targets(d, i, x, y));
                 score.accuracy().unwrap_or(f64::NAN)
             })
             .collect();
@@ -191,11 +196,16 @@ fn device_accuracy(data: &Federated, evaluator: &Evaluator<'_>, seed: u64) -> De
         .iter()
         .map(|user| {
             let first = user.first as usize;
-            let score = evaluator.score(user.train as usize, |i, x| data.test.fill(first + i, x));
+            let score = evaluator.score(user.train as usize, |i, x, y| data.test.fill_targets(first + i, x, y));
             score.accuracy().unwrap_or(f64::NAN)
         })
         .collect();
-    DeviceAccuracy::of(&accuracies, "the examples of each held-out user, none of whom trained")
+    let also_train = data.summary().test_users_that_train;
+    let method = match data.test.users().len() {
+        _ if also_train == 0 => "the examples of each held-out user, none of whom trained".to_owned(),
+        users => format!("the held-out examples of each of {users} users, {also_train} of whom also train"),
+    };
+    DeviceAccuracy::of(&accuracies, &method)
 }
 
 fn privacy(config: &RunConfig, server: &Server) -> Result<PrivacyStatement, RunError> {

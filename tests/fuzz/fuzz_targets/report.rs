@@ -48,9 +48,10 @@ fuzz_target!(|bytes: &[u8]| {
         step: plan.quantization.step,
         source: plan.privacy.source,
         payload: payload.len() as u32,
+        growth: 0,
         checksum: checksum(payload),
     };
-    let mut report = b"SKRP\x01".to_vec();
+    let mut report = b"SKRP\x02".to_vec();
     report.extend(postcard::to_slice(&header, &mut [0; 128]).unwrap().iter());
     report.extend_from_slice(payload);
     let (protocol, capabilities) = (PROTOCOL_VERSION, Capabilities::ALL);

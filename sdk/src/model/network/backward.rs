@@ -2,13 +2,13 @@
 
 use super::pool::several;
 use super::{Buffers, Draw, Parameters, forward_training};
-use crate::checkin::{LayerSpec, Loss, Training};
+use crate::checkin::{LayerSpec, Loss, Path, Training};
 use crate::model::graph::gradient_is_elementwise;
 use crate::model::kernel;
 use crate::model::layers::{
     attention, conv2d, dense, embedding, join, normalize, pointwise, pooling, rearrange, recurrent, softmax,
 };
-use crate::model::{Graph, Node, Role};
+use crate::model::{Graph, Node, Role, Tensor};
 use crate::optim::{Learner, Local};
 use core::ops::Range;
 
@@ -72,6 +72,11 @@ pub fn backward(
 fn gradient_range(node: &Node, batch: usize) -> Range<usize> {
     let at = node.dy as usize * batch;
     at..at + node.output.features() * batch
+}
+
+/// The tensor as the kernels of its gradient see it.
+fn gradient_of(tensor: &Tensor, dense: bool) -> Tensor {
+    if dense { Tensor { path: Path::Dense, ..*tensor } } else { *tensor }
 }
 
 /// The backward pass of one node.
@@ -215,21 +220,23 @@ impl<'a> Step<'a> {
             }
         }
         let dy = &self.gradients[self.dy()];
+        let dense = learner.dense();
         for tensor in self.graph.tensors_of(node).iter().filter(|t| t.trained) {
             let pattern = tensor.pattern(self.patterns.0, self.patterns.1);
             let mut sink = learner.sink(tensor);
+            let of = gradient_of(tensor, dense);
             match (tensor.role, node.spec) {
                 (Role::Bias, _) => {
                     let outputs = tensor.cols as usize;
                     kernel::bias_grad(dy, outputs, dy.len() / outputs, &mut sink);
                 }
                 (_, LayerSpec::Conv2d { .. }) => {
-                    conv2d::weight_gradient(node, input, tensor, pattern, dy, self.x(0), batch, &mut sink);
+                    conv2d::weight_gradient(node, input, &of, pattern, dy, self.x(0), batch, &mut sink);
                 }
                 (_, LayerSpec::Embedding { .. }) => {
-                    embedding::weight_gradient(tensor, pattern, dy, self.x(0), &mut sink);
+                    embedding::weight_gradient(&of, pattern, dy, self.x(0), &mut sink);
                 }
-                _ => dense::weight_gradient(tensor, pattern, dy, self.x(0), batch, &mut sink),
+                _ => dense::weight_gradient(&of, pattern, dy, self.x(0), batch, &mut sink),
             }
             drop(sink);
             learner.complete(tensor, &pattern);
@@ -271,11 +278,20 @@ impl<'a> Step<'a> {
         let [dy, dx, work] = several(self.gradients, [gradient_range(node, batch), dx, work]);
         let parameters = Parameters { row_ptrs, columns, values: learner.values() };
         let matrices = [Role::Weight, Role::Recurrent].map(|role| parameters.matrix(graph, node, role));
+        let dense = learner.dense();
         recurrent::backward(&node.spec, input, &matrices, (y, dy), (saved, work), wanted.then_some(dx), batch);
         for tensor in graph.tensors_of(node).iter().filter(|t| t.trained) {
             let pattern = tensor.pattern(row_ptrs, columns);
             let mut sink = learner.sink(tensor);
-            recurrent::gradient(&node.spec, input, (tensor, pattern), x, (saved, work), batch, &mut sink);
+            recurrent::gradient(
+                &node.spec,
+                input,
+                (&gradient_of(tensor, dense), pattern),
+                x,
+                (saved, work),
+                batch,
+                &mut sink,
+            );
             drop(sink);
             learner.complete(tensor, &pattern);
         }

@@ -32,6 +32,8 @@ pub struct Collected {
     pub counts: Counts,
     /// The integer sums.
     pub sum: Sum,
+    /// Sum of the levels of all growth probes, all params in flat order; if the plan asks for them.
+    pub growth: Option<Vec<u64>>,
     /// When the last report that counts was in, ms after the round opened.
     pub closed_ms: u64,
 }
@@ -49,6 +51,8 @@ pub struct Collector {
     counts: Counts,
     closed_ms: u64,
     symbols: Vec<(usize, i32)>,
+    growth: Option<Vec<u64>>,
+    named: Vec<(usize, u8)>,
     scratch: Vec<u8>,
 }
 
@@ -100,12 +104,14 @@ impl Collector {
             goal: u64::from(settings.cohort),
             close: settings.close,
             deadline_ms: u64::from(settings.deadline_ms),
-            max_bytes: settings.upload.max_bytes as usize,
+            max_bytes: offer.plan.upload.max_bytes as usize,
             partial: HashMap::new(),
             decided: HashMap::new(),
             counts: Counts::default(),
             closed_ms: 0,
             symbols: Vec::new(),
+            growth: (offer.plan.upload.probe > 0).then(|| vec![0; offer.graph.size]),
+            named: Vec::new(),
             scratch: vec![0; RowColumn::required_scratch(widest)],
         })
     }
@@ -194,10 +200,36 @@ impl Collector {
         self.symbols.clear();
         let symbols = &mut self.symbols;
         let decoded = report.symbols(&offer.graph, &offer.patterns(), &mut self.scratch, |i, q| symbols.push((i, q)));
-        decoded.is_ok() && self.sum.add(self.symbols.iter().copied(), header.weight).is_ok()
+        if decoded.is_err() || !self.read_growth(offer, &report) {
+            return false;
+        }
+        // The whole report is good: both sums take it, or none.
+        if self.sum.add(self.symbols.iter().copied(), header.weight).is_err() {
+            return false;
+        }
+        if let Some(sums) = &mut self.growth {
+            for (place, level) in &self.named {
+                sums[*place] += u64::from(*level);
+            }
+        }
+        true
+    }
+
+    /// Reads the growth probe; false if it does not belong to the plan.
+    fn read_growth(&mut self, offer: &Offer, report: &Report<'_>) -> bool {
+        let mut first = Vec::with_capacity(offer.graph.tensors.len());
+        let mut at = 0;
+        for tensor in &offer.graph.tensors {
+            first.push(at);
+            at += tensor.size();
+        }
+        self.named.clear();
+        let named = &mut self.named;
+        let each = |tensor: usize, place: u32, level| named.push((first[tensor] + place as usize, level));
+        report.growth(&offer.graph, &offer.patterns(), offer.plan.upload.probe, each).is_ok()
     }
 
     pub(crate) fn finish(self) -> Collected {
-        Collected { counts: self.counts, sum: self.sum, closed_ms: self.closed_ms }
+        Collected { counts: self.counts, sum: self.sum, growth: self.growth, closed_ms: self.closed_ms }
     }
 }

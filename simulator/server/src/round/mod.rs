@@ -3,6 +3,7 @@
 mod collector;
 mod model;
 mod offer;
+mod pruning;
 mod selection;
 mod server;
 mod settings;
@@ -10,6 +11,7 @@ mod settings;
 pub use collector::{Collected, Collector, Counts};
 pub use model::{GlobalModel, ModelError, TensorView};
 pub use offer::{Answer, Exchange, Offer, OfferError, RequestKind, Round};
+pub use pruning::{Algorithm, Pruning};
 pub use selection::select;
 pub use server::{Closed, Server, ServerError};
-pub use settings::{Close, Optimizer, Pruning, Selection, Settings, SettingsError};
+pub use settings::{Close, Optimizer, Selection, Settings, SettingsError};

@@ -3,7 +3,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use siskin::checkin::{CheckpointError, LayerSpec, ModelSpec, Path, PlanError, Storage};
-use siskin::model::sparsity::{BitmapMut, SparsityError, bitmap_bytes, magnitude_mask};
+use siskin::model::sparsity::{Bitmap, DistributionError, SparsityError};
 use siskin::model::{Graph, Role};
 
 /// Why a model cannot be made.
@@ -15,6 +15,9 @@ pub enum ModelError {
     /// A sparsity outside its range.
     #[error(transparent)]
     Sparsity(#[from] SparsityError),
+    /// A sparsity that cannot be shared out over the layers.
+    #[error(transparent)]
+    Distribution(#[from] DistributionError),
     /// Params or masks of another size.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -53,6 +56,23 @@ struct Place {
     trained: bool,
     rows: usize,
     cols: usize,
+}
+
+/// A tensor that can be pruned.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Matrix {
+    /// Its first param in flat order.
+    pub(super) start: usize,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    /// Its axes as [`TensorShape`](siskin::model::sparsity::TensorShape) wants them: a kernel's first.
+    pub(super) axes: Vec<usize>,
+}
+
+impl Matrix {
+    pub(super) fn size(&self) -> usize {
+        self.rows * self.cols
+    }
 }
 
 /// Dense params in flat order (layer after layer, within one as [`Role`] lists them), and which of them live.
@@ -190,37 +210,40 @@ impl GlobalModel {
         })
     }
 
-    /// Masks every weight by magnitude (uniform distribution over layers) so that `sparsity` of **all** params is zero,
-    /// biases counted in but never pruned. Returns the number of params that live.
-    ///
-    /// # Errors
-    /// [`ModelError::Sparsity`] if the weights cannot carry it.
-    pub fn prune(&mut self, sparsity: f32) -> Result<usize, ModelError> {
-        let weights: usize = self.tensors().filter(|t| t.role.prunes()).map(|t| t.values.len()).sum();
-        // Each tensor rounds its number of live weights by up to a half: never below what was asked for.
-        let rounding =
-            if sparsity > 0.0 { self.tensors().filter(|t| t.role.prunes()).count() as f64 / 2.0 + 0.5 } else { 0.0 };
-        let of_weights = ((f64::from(sparsity) * self.size() as f64 + rounding) / weights as f64).min(1.0) as f32;
-        let mut at = 0;
-        let mut scratch = Vec::new();
-        for (index, place) in self.tensors.iter().enumerate() {
-            let size = place.size();
+    /// The tensors that pruning is for, those of frozen layers too.
+    pub(super) fn matrices(&self) -> Vec<Matrix> {
+        let mut start = 0;
+        let mut matrices = Vec::new();
+        for place in &self.tensors {
             if place.role.prunes() {
-                scratch.resize(size, 0u32);
-                let mut bits = vec![0; bitmap_bytes(size)];
-                let mut mask =
-                    BitmapMut::new(&mut bits, size).map_err(|_| CheckpointError::Padding { tensor: index as u8 })?;
-                magnitude_mask(&self.params[at..at + size], of_weights, &mut scratch, &mut mask)?;
-                for (i, live) in mask.as_bitmap().iter().enumerate() {
-                    self.live[at + i] = live;
-                    if !live {
-                        self.params[at + i] = 0.0;
+                let axes = match self.architecture.layers[place.layer].spec {
+                    LayerSpec::Conv2d { window, .. } => {
+                        let [height, width] = window.kernel.map(usize::from);
+                        vec![height, width, place.cols / (height * width), place.rows]
                     }
-                }
+                    _ => vec![place.cols, place.rows],
+                };
+                matrices.push(Matrix { start, rows: place.rows, cols: place.cols, axes });
             }
-            at += size;
+            start += place.size();
         }
-        Ok(self.live())
+        matrices
+    }
+
+    /// Which params live, in flat order.
+    pub(super) fn live_bits(&self) -> &[bool] {
+        &self.live
+    }
+
+    /// Sets the mask of one matrix; what dies is assigned `0.0`.
+    pub(super) fn set_live(&mut self, matrix: &Matrix, mask: Bitmap<'_>) {
+        let range = matrix.start..matrix.start + matrix.size();
+        for ((live, param), bit) in self.live[range.clone()].iter_mut().zip(&mut self.params[range]).zip(mask.iter()) {
+            *live = bit;
+            if !bit {
+                *param = 0.0;
+            }
+        }
     }
 
     /// The plan's view of the model: how many weights of each layer live, and which loops run for that density.
@@ -243,7 +266,8 @@ impl GlobalModel {
     }
 }
 
-fn bitmap(live: &[bool]) -> Vec<u8> {
+/// One bit a param, least significant first.
+pub(super) fn bitmap(live: &[bool]) -> Vec<u8> {
     live.chunks(8).map(|c| c.iter().enumerate().fold(0, |byte, (i, &l)| byte | u8::from(l) << i)).collect()
 }
 

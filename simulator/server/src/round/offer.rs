@@ -3,9 +3,10 @@
 use super::collector::Collector;
 use super::{GlobalModel, Settings};
 use siskin::checkin::{
-    CheckpointError, Path, Plan, PlanError, Reason, Rejection, RetryWindow, checkpoint_len, write_checkpoint,
+    CheckpointError, Path, Plan, PlanError, Reason, Rejection, RetryWindow, Upload, checkpoint_len, write_checkpoint,
 };
 use siskin::model::{Graph, Parameters};
+use siskin::report::growth_bound;
 use siskin::wire::{Capabilities, FRAME_OVERHEAD, Frame, MAX_MESSAGE, Request, Response, WireError};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -53,17 +54,20 @@ impl Offer {
     /// # Errors
     /// [`OfferError`] if the settings make no valid plan.
     pub fn new(settings: &Settings, model: &GlobalModel, round: u32, max_frame: usize) -> Result<Self, OfferError> {
-        let plan = Plan {
+        let probe = settings.pruning.probe(model, round);
+        let mut plan = Plan {
             population: settings.population.clone(),
             round,
             model: model.spec(settings.pruning.crossover)?,
             training: settings.training,
             privacy: settings.privacy,
             quantization: settings.quantization,
-            upload: settings.upload,
+            upload: Upload { probe, ..settings.upload },
         };
-        plan.validate()?;
         let graph = Graph::new(&plan.model)?;
+        // What the settings allow a report is for its delta.
+        plan.upload.max_bytes = plan.upload.max_bytes.saturating_add(growth_bound(&graph, probe) as u32);
+        plan.validate()?;
         let mut plan_bytes = vec![0; MAX_PLAN];
         let length = plan.encode(&mut plan_bytes)?;
         plan_bytes.truncate(length);

@@ -7,7 +7,7 @@ use crate::optim::{OptimError, ServerOptimizer};
 use crate::privacy::NoiseError;
 use rand_core::CryptoRng;
 use siskin::checkin::NoiseSource;
-use siskin::model::sparsity::{Bitmap, Schedule, ScheduleError};
+use siskin::model::sparsity::Bitmap;
 use siskin_accounting::{Adjacency, Enforcement, Event, Guarantee, Ledger};
 use std::num::NonZeroU64;
 
@@ -41,9 +41,6 @@ pub enum ServerError {
         /// What went wrong.
         source: OptimError,
     },
-    /// The pruning schedule.
-    #[error(transparent)]
-    Schedule(#[from] ScheduleError),
     /// The accountant.
     #[error(transparent)]
     Accounting(#[from] siskin_accounting::Error),
@@ -74,7 +71,6 @@ pub struct Server {
     population: usize,
     model: GlobalModel,
     optimizer: Box<dyn ServerOptimizer + Send + Sync>,
-    schedule: Schedule,
     ledger: Ledger,
     round: u32,
     max_frame: usize,
@@ -100,15 +96,7 @@ impl Server {
         max_frame: usize,
     ) -> Result<Self, ServerError> {
         settings.check(population)?;
-        let p = &settings.pruning;
-        let schedule = if p.end > p.start {
-            Schedule::polynomial(p.sparsity, p.every, p.start, p.end, 3)?
-        } else {
-            Schedule::never(p.sparsity)?
-        };
-        if p.end <= p.start {
-            model.prune(p.sparsity)?;
-        }
+        settings.pruning.begin(&mut model)?;
         let mut optimizer =
             settings.optimizer.build(model.size()).map_err(|source| ServerError::Optim { round: 0, source })?;
         set_mask(&mut *optimizer, &model).map_err(|source| ServerError::Optim { round: 0, source })?;
@@ -118,7 +106,7 @@ impl Server {
             // Nothing is assumed of who comes when: at worst one device is in every round.
             Ledger::unsampled(Adjacency::ZeroOut, u64::from(rounds.max(1)))?
         };
-        let server = Self { settings, population, model, optimizer, schedule, ledger, round: 0, max_frame };
+        let server = Self { settings, population, model, optimizer, ledger, round: 0, max_frame };
         server.open()?;
         Ok(server)
     }
@@ -181,6 +169,7 @@ impl Server {
         let stepped = counts.accepted >= needed;
         let reclipped = collected.sum.counts().clipped;
         let mut update_norm = None;
+        let mut delta = None;
         if stepped {
             let fixed = self.denominator(collected.sum.plan().max_weight.get());
             let mean = match collected.sum.close() {
@@ -188,14 +177,15 @@ impl Server {
                 ClosedSum::Promised(sum) => sum.noise(rng)?.mean(fixed.unwrap_or(NonZeroU64::MIN)),
             };
             update_norm = Some(libm::sqrt(mean.iter().map(|v| f64::from(*v) * f64::from(*v)).sum()));
-            self.step(&mean)?;
+            delta = Some(self.step(&mean)?);
         }
         // A round that was given up released nothing, but its number has been used.
         if stepped {
             self.ledger.observe(self.event())?;
         }
         self.round += 1;
-        self.prune()?;
+        let growth = collected.growth.filter(|_| stepped);
+        self.prune(delta.as_deref(), growth.as_deref())?;
         let closed_ms = match self.settings.close {
             Close::Goal if counts.accepted >= u64::from(self.settings.cohort) => collected.closed_ms,
             _ => u64::from(self.settings.deadline_ms),
@@ -233,19 +223,21 @@ impl Server {
         }
     }
 
-    fn step(&mut self, mean: &[f32]) -> Result<(), ServerError> {
+    /// Takes the server optimizer's step; gives the mean delta, dense.
+    fn step(&mut self, mean: &[f32]) -> Result<Vec<f32>, ServerError> {
         let bits = self.model.mask();
         let optim = |source| ServerError::Optim { round: self.round, source };
         let length = OptimError::Length { what: "mean delta", expected: self.model.carried(), got: mean.len() };
         let mask = Bitmap::new(&bits, self.model.size()).map_err(|_| optim(length))?;
         let dense = scatter(mean, mask).ok_or_else(|| optim(length))?;
         let round = self.round;
-        self.optimizer.step(self.model.params_mut(), &dense).map_err(|source| ServerError::Optim { round, source })
+        let stepped = self.optimizer.step(self.model.params_mut(), &dense);
+        stepped.map_err(|source| ServerError::Optim { round, source })?;
+        Ok(dense)
     }
 
-    fn prune(&mut self) -> Result<(), ServerError> {
-        if self.schedule.is_update(self.round) {
-            self.model.prune(self.schedule.sparsity(self.round))?;
+    fn prune(&mut self, delta: Option<&[f32]>, growth: Option<&[u64]>) -> Result<(), ServerError> {
+        if self.settings.pruning.update(&mut self.model, self.round, delta, growth)? {
             let round = self.round;
             set_mask(&mut *self.optimizer, &self.model).map_err(|source| ServerError::Optim { round, source })?;
         }

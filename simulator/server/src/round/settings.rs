@@ -1,5 +1,6 @@
 //! What the operator of a population decides.
 
+use super::Pruning;
 use crate::optim::{FedAdam, FedAdamConfig, FedAvg, FedAvgConfig, OptimError, ServerOptimizer};
 use serde::{Deserialize, Serialize};
 use siskin::checkin::{Population, Privacy, Quantization, Training, Upload};
@@ -81,21 +82,6 @@ impl Optimizer {
     }
 }
 
-/// How the mask comes about: by magnitude, first at the start, then while `start..=end`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Pruning {
-    /// Fraction of **all** params that is zero in the end. Biases are never pruned, so the weights carry it.
-    pub sparsity: f32,
-    /// First round of the polynomial schedule.
-    pub start: u32,
-    /// Its end; equal to `start` prunes at once, before the first round.
-    pub end: u32,
-    /// A new mask every so many rounds.
-    pub every: u32,
-    /// Weights denser than this run through the dense loops.
-    pub crossover: f32,
-}
-
 /// A setting that makes no sense.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("{name} is {got}, it must be {range}")]
@@ -114,10 +100,6 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names the setting and its range.
     pub fn check(&self, population: usize) -> Result<(), SettingsError> {
-        let within = |name, got: f64, min: f64, max: f64| {
-            let range = format!("in [{min}, {max}]");
-            if got >= min && got <= max { Ok(()) } else { Err(SettingsError { name, got, range }) }
-        };
         if population == 0 {
             let range = "at least 1: the data set has no users".to_owned();
             return Err(SettingsError { name: "the number of devices", got: 0.0, range });
@@ -130,10 +112,13 @@ impl Settings {
         within("over-selection", self.over_selection, 1.0, 100.0)?;
         within("min-fraction", self.min_fraction, 0.0, 1.0)?;
         within("deadline", f64::from(self.deadline_ms) / 1e3, 0.001, 1e6)?;
-        within("sparsity", f64::from(self.pruning.sparsity), 0.0, 0.999)?;
-        within("pruning crossover", f64::from(self.pruning.crossover), 0.0, 1.0)?;
-        within("pruning interval", f64::from(self.pruning.every), 1.0, 1e9)?;
-        within("end of pruning", f64::from(self.pruning.end), f64::from(self.pruning.start), 1e9)?;
+        self.pruning.check()?;
+        if self.pruning.algorithm == super::Algorithm::RigL && self.privacy.noise_multiplier > 0.0 {
+            let range =
+                "0 with rigl: no noise covers what devices say of where to grow; `set` moves a mask without that";
+            let got = f64::from(self.privacy.noise_multiplier);
+            return Err(SettingsError { name: "noise multiplier", got, range: range.to_owned() });
+        }
         within("dp-delta", self.dp_delta, 1e-300, 0.999)?;
         within("noise multiplier", f64::from(self.privacy.noise_multiplier), 0.0, 1e6)?;
         within("clip norm", f64::from(self.privacy.clip_norm), 1e-12, 1e12)?;
@@ -144,4 +129,10 @@ impl Settings {
     pub fn rate(&self, population: usize) -> f64 {
         (self.over_selection * f64::from(self.cohort) / population as f64).min(1.0)
     }
+}
+
+/// The range is checked so that a NaN is in none.
+pub(super) fn within(name: &'static str, got: f64, min: f64, max: f64) -> Result<(), SettingsError> {
+    let range = format!("in [{min}, {max}]");
+    if got >= min && got <= max { Ok(()) } else { Err(SettingsError { name, got, range }) }
 }

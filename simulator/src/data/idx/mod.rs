@@ -213,7 +213,7 @@ impl Idx {
 }
 
 /// What a file begins with, unpacked: is it worth a look?
-fn looks_like_idx(path: &Path) -> Result<bool, DataError> {
+pub(super) fn looks_like_idx(path: &Path) -> Result<bool, DataError> {
     let file = File::open(path).map_err(|source| DataError::Read { file: path.into(), source })?;
     let mut reader = BufReader::with_capacity(1 << 12, file);
     let start = reader.fill_buf().map_err(|source| DataError::Read { file: path.into(), source })?;

@@ -2,6 +2,7 @@
 
 mod axis;
 mod bars;
+mod compare;
 mod lines;
 mod number;
 mod page;
@@ -11,11 +12,11 @@ mod settings;
 mod subject;
 mod traffic;
 
+pub use compare::render_comparison;
+
 use super::RunReport;
 use number::{DASH, bytes, count, duration, percent, real};
-use page::{callout, escape, tile};
-
-const STYLE: &str = include_str!("style.css");
+use page::{callout, tile};
 
 /// (id, title) of each section in the order of the page.
 const SECTIONS: [(&str, &str); 8] = [
@@ -43,35 +44,11 @@ pub fn render(report: &RunReport) -> String {
         settings::section(report),
     ];
     let title = title(report);
-    let mut html = String::with_capacity(1 << 17);
-    html.push_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n");
-    html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n");
-    // The page needs nothing from outside; with this it could not load anything either.
-    html.push_str(
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\"/>\n",
-    );
-    html.push_str("<link rel=\"icon\" href=\"data:,\"/>\n");
-    html.push_str(&format!(
-        "<title>{} - siskin</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n",
-        escape(&title)
-    ));
-    html.push_str(&format!(
-        "<header>\n<p class=\"brand\">siskin run report</p>\n<h1>{}</h1>\n<p class=\"sub\">{}</p>\n<nav>",
-        escape(&title),
-        escape(&subtitle(report))
-    ));
-    for (id, name) in SECTIONS {
-        html.push_str(&format!("<a href=\"#{id}\">{name}</a>"));
+    let mut body = tiles(report) + &privacy::callout_line(report) + &warnings(report);
+    for ((id, name), section) in SECTIONS.into_iter().zip(bodies) {
+        body += &page::section(id, name, &section);
     }
-    html.push_str("</nav>\n</header>\n");
-    html.push_str(&tiles(report));
-    html.push_str(&privacy::callout_line(report));
-    html.push_str(&warnings(report));
-    for ((id, name), body) in SECTIONS.into_iter().zip(bodies) {
-        html.push_str(&page::section(id, name, &body));
-    }
-    html.push_str(&format!("<footer>{}</footer>\n</main>\n</body>\n</html>\n", escape(&footer(report))));
-    html
+    page::document("siskin run report", &title, &subtitle(report), &SECTIONS, &body, &footer(report))
 }
 
 fn title(report: &RunReport) -> String {
@@ -103,10 +80,14 @@ fn tiles(report: &RunReport) -> String {
     let fraction = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
     let smaller = up.filter(|up| *up > 0.0).map(|up| 4.0 * params as f64 / up);
     let mut html = String::from("<dl class=\"tiles\">\n");
+    let mut on = plural(evaluation.examples, "example");
+    if evaluation.targets > evaluation.examples {
+        on.insert_str(0, &format!("{} of ", plural(evaluation.targets, "position")));
+    }
     html.push_str(&tile(
         "Accuracy",
         &percent(evaluation.accuracy),
-        &format!("{} held out, after round {}", plural(evaluation.examples, "example"), count(evaluation.round)),
+        &format!("{on} held out, after round {}", count(evaluation.round)),
     ));
     html.push_str(&tile(
         "Worst tenth of devices",

@@ -25,6 +25,38 @@ pub(crate) fn escape(text: &str) -> String {
     safe
 }
 
+const STYLE: &str = include_str!("style.css");
+
+/// A whole page: `brand` over the title, links to `sections`, and a `body` made of blocks of this module.
+pub(crate) fn document(
+    brand: &str,
+    title: &str,
+    subtitle: &str,
+    sections: &[(&str, &str)],
+    body: &str,
+    footer: &str,
+) -> String {
+    let mut html = String::with_capacity(1 << 17);
+    html.push_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n");
+    html.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n");
+    // The page needs nothing from outside; with this it could not load anything either.
+    html.push_str(
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\"/>\n",
+    );
+    html.push_str("<link rel=\"icon\" href=\"data:,\"/>\n");
+    let [brand, title, subtitle, footer] = [brand, title, subtitle, footer].map(escape);
+    let _ = write!(html, "<title>{title} - siskin</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n");
+    let _ = write!(
+        html,
+        "<header>\n<p class=\"brand\">{brand}</p>\n<h1>{title}</h1>\n<p class=\"sub\">{subtitle}</p>\n<nav>"
+    );
+    for (id, name) in sections {
+        let _ = write!(html, "<a href=\"#{}\">{}</a>", escape(id), escape(name));
+    }
+    let _ = write!(html, "</nav>\n</header>\n{body}<footer>{footer}</footer>\n</main>\n</body>\n</html>\n");
+    html
+}
+
 /// A headline figure: what it is, the value, and on what it rests.
 pub(crate) fn tile(label: &str, value: &str, note: &str) -> String {
     let [label, value, note] = [label, value, note].map(escape);

@@ -41,8 +41,13 @@ pub(super) fn devices(report: &RunReport) -> String {
 pub(super) fn data(report: &RunReport) -> String {
     let data = &report.data;
     let bars: Vec<(String, u64)> = data.labels.iter().map(|label| (label.label.clone(), label.examples)).collect();
-    let labels = columns("Training examples by label", "label", "examples", &bars, "");
     let examples = &data.examples;
+    let labelled: u64 = data.labels.iter().map(|label| label.examples).sum();
+    let (title, of) = match labelled > examples.total {
+        true => ("Positions of training examples by label", "positions"),
+        false => ("Training examples by label", "examples"),
+    };
+    let labels = columns(title, "label", of, &bars, "");
     let list = facts(&[
         ("Name", data.name.clone()),
         ("Devices", whole(data.devices)),

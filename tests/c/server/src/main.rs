@@ -39,9 +39,9 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
         // Noise of the device, so that what is compared hangs on the session's randomness too.
         privacy: Privacy { clip_norm: 0.5, noise_multiplier: 0.05, source: NoiseSource::Device { shares: 1 } },
         quantization: Quantization { step: 0.001, rounding: Rounding::Stochastic },
-        upload: Upload { weighting: Weighting::Uniform, max_bytes: 1 << 16 },
+        upload: Upload { weighting: Weighting::Uniform, max_bytes: 1 << 16, probe: 0 },
         optimizer: Optimizer::FedAvg(FedAvgConfig::default()),
-        pruning: Pruning { sparsity: 0.5, start: 0, end: 0, every: 1, crossover: 0.6 },
+        pruning: Pruning { crossover: 0.6, ..Pruning::at_once(0.5) },
         dp_delta: 1e-5,
     })
 }

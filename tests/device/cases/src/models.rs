@@ -36,7 +36,7 @@ pub(crate) fn plan(input: [u16; 3], layers: &[LayerSpec]) -> Result<Plan, &'stat
         training: Training { max_examples: 1000, ..Training::sgd(1, 8, 0.125) },
         privacy: Privacy { clip_norm: 0.5, noise_multiplier: 0.0, source: NoiseSource::Server },
         quantization: Quantization { step: 1.0 / 128.0, rounding: Rounding::Stochastic },
-        upload: Upload { weighting: Weighting::Uniform, max_bytes: 4096 },
+        upload: Upload { weighting: Weighting::Uniform, max_bytes: 4096, probe: 0 },
     })
 }
 
