@@ -12,6 +12,7 @@
 //! | [`report`] | `report.json` and `report.html` |
 //! | [`lora`] | low-rank adapters around frozen layers |
 //! | [`prune`] | masks of tensors in a file, single cases as JSON |
+//! | `onnx` | ONNX files as plans and back, with the feature `onnx` |
 //! | [`progress`] | what is shown meanwhile |
 
 pub mod bench;
@@ -20,6 +21,8 @@ pub mod config;
 pub mod data;
 pub mod fleet;
 pub mod lora;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod progress;
 pub mod prune;
 pub mod report;

@@ -107,6 +107,26 @@ fn role_in_adapter(spec: &ModelSpec, layer: usize) -> Option<Part> {
     }
 }
 
+/// The layers without adapters, all trained, as they were before [`adapted`]; a model without adapters as it is.
+pub fn base(model: &ModelSpec) -> ModelSpec {
+    // Where each layer of the adapted model stands without adapters, counted from 1: an adapter's sum is its frozen layer.
+    let mut place = vec![0usize];
+    let mut layers: Vec<Layer> = Vec::new();
+    let adapts = |layer| role_in_adapter(model, layer).is_some();
+    for (index, layer) in model.layers.iter().enumerate() {
+        let is_sum = index > 0 && role_in_adapter(model, index - 1) == Some(Part::B);
+        if !is_sum && !adapts(index) {
+            let from = layer.from.map(|back| (layers.len() - place[index - usize::from(back)]) as u8);
+            layers.push(Layer { from, ..*layer });
+        }
+        place.push(layers.len());
+    }
+    if layers.len() < model.layers.len() {
+        layers.iter_mut().for_each(|layer| layer.train = Train::All);
+    }
+    ModelSpec { layers: layers.into_iter().collect(), ..model.clone() }
+}
+
 /// The params of the original layers, in flat order: `W + B A` where there was an adapter.
 ///
 /// # Errors
@@ -177,6 +197,8 @@ mod tests {
         let adapted = adapt(&plain, 2, 7).unwrap();
         assert_eq!(logits(&adapted, &x), logits(&plain, &x));
         assert_eq!(merge(&adapted).unwrap(), plain.params());
+        assert_eq!(base(adapted.architecture()), *plain.architecture());
+        assert_eq!(base(plain.architecture()), *plain.architecture());
         // Trained: rank * (inputs + outputs) of each of the three layers, nothing else.
         assert_eq!(adapted.carried(), 2 * (4 + 6) + 2 * (6 + 6) + 2 * (6 + 3));
         let graph = Graph::new(&adapted.spec(0.5).unwrap()).unwrap();

@@ -1,8 +1,12 @@
-//! `siskin run | device | prune | compare-pruning | bench`.
+//! `siskin run | device | prune | compare-pruning | bench`, and with the feature `onnx` `import | export`.
 
 mod bench;
 mod compare;
 mod device;
+#[cfg(feature = "onnx")]
+mod export;
+#[cfg(feature = "onnx")]
+mod import;
 mod prune;
 mod run;
 
@@ -25,6 +29,8 @@ pub(crate) fn main() -> anyhow::Result<()> {
             .subcommand(compare::command())
             .subcommand(bench::command()),
     );
+    #[cfg(feature = "onnx")]
+    let cli = cli.subcommand(import::command()).subcommand(export::command());
     // Usage errors of clap exit with 2 as well.
     let matches = cli.get_matches();
     match matches.subcommand() {
@@ -33,6 +39,10 @@ pub(crate) fn main() -> anyhow::Result<()> {
         Some(("prune", prune)) => prune::main(prune),
         Some(("compare-pruning", compare)) => compare::main(compare),
         Some(("bench", bench)) => bench::main(bench),
+        #[cfg(feature = "onnx")]
+        Some(("import", import)) => import::main(import),
+        #[cfg(feature = "onnx")]
+        Some(("export", export)) => export::main(export),
         _ => run::main(&matches),
     }
 }

@@ -61,6 +61,22 @@ impl Training {
 }
 
 impl RunConfig {
+    /// The rank of low-rank adapters, where the setting `train` is `lora=` and a rank.
+    ///
+    /// # Errors
+    /// [`ConfigError::Flag`] for a rank outside `[1, 65535]`, or with a sparsity: adapters are dense, and so is what they are
+    /// merged into.
+    pub fn adapter_rank(&self) -> Result<Option<u16>, ConfigError> {
+        let value = self.training.train.trim();
+        let Some(rank) = value.strip_prefix("lora=") else { return Ok(None) };
+        let error = |message: &str| ConfigError::Flag { flag: "train".into(), value: value.into(), message: message.into() };
+        let rank = rank.parse().ok().filter(|r| *r > 0).ok_or_else(|| error("the rank must be between 1 and 65535"))?;
+        if self.pruning.sparsity > 0.0 {
+            return Err(error("adapters are dense; it needs --sparsity 0"));
+        }
+        Ok(Some(rank))
+    }
+
     /// Marks the params of `model` that train, as the setting `train` says.
     ///
     /// | setting | what trains |
@@ -69,6 +85,8 @@ impl RunConfig {
     /// | `bias` | biases and shifts |
     /// | `last-layer` | the last layer that has params |
     /// | `layers=layer3,layer5` | those layers, by their names in the report |
+    ///
+    /// [`adapter_rank`](Self::adapter_rank) reads `lora=4`, which is not for this.
     ///
     /// # Errors
     /// [`ConfigError::Flag`] for a layer that does not exist or has no params, or if nothing is left to train.
@@ -83,7 +101,7 @@ impl RunConfig {
             "last-layer" => with_params.last().copied().into_iter().collect(),
             _ => {
                 let names = value.strip_prefix("layers=").ok_or_else(|| {
-                    error("it must be `all`, `bias`, `last-layer` or `layers=` with names of layers".to_owned())
+                    error("it must be `all`, `bias`, `last-layer`, `layers=` with names of layers, or `lora=` with a rank".to_owned())
                 })?;
                 let index = |name: &str| {
                     let found = with_params.iter().find(|&i| format!("layer{i}") == name.trim());

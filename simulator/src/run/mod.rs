@@ -1,15 +1,16 @@
 //! A whole run: data, server, fleet, rounds, report.
 
 mod evaluate;
-mod model_file;
+pub(crate) mod model_file;
 mod round;
+mod start;
 pub mod summary;
 
 pub use evaluate::{Evaluator, Score};
 pub use model_file::{MODEL_NAME, PLAN_NAME};
 pub use round::{Timing, run_round};
 
-use crate::config::{ConfigError, ProgressMode, RunConfig, architecture};
+use crate::config::{ConfigError, ProgressMode, RunConfig};
 use crate::data::{DataError, Federated, digits, idx, text};
 use crate::fleet::{Purpose, TimeModel, stream};
 use crate::progress::{Mode, Progress};
@@ -17,7 +18,7 @@ use crate::report::{RunReport, WriteError, Written, check_writable, write_all};
 use siskin::arena::ArenaError;
 use siskin::checkin::Policy;
 use siskin::session::Config;
-use siskin_server::round::{GlobalModel, Server, ServerError, select};
+use siskin_server::round::{Server, ServerError, select};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -120,9 +121,7 @@ pub fn run(config: &RunConfig, data: &Federated, command: Vec<String>) -> Result
 fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Result<Finished, RunError> {
     let started = Instant::now();
     let seed = config.run.seed;
-    let mut layers = architecture(&config.model.model, &data.problem())?;
-    config.freeze(&mut layers)?;
-    let model = GlobalModel::new(&layers, rand_core::Rng::next_u64(&mut stream(seed, Purpose::Weights, 0, 0)))?;
+    let model = start::model(config, data)?;
     // The grid is laid for what a report carries at the final sparsity, so that it stays the same while the model is pruned.
     let live = config.server_pruning().final_carried(&model)?;
     let settings = config.server_settings(POPULATION, live);
