@@ -286,7 +286,8 @@ fn trained_params(spec: &ModelSpec, params_file: &Path) -> Result<Vec<Vec<f32>>,
     let adapted = GlobalModel::from_params(spec, stored.concat()).map_err(|e| said(&e))?;
     let merged = lora::merge(&adapted).map_err(|e| said(&e))?;
     let mut rest = merged.as_slice();
-    let split = shell(&base)?.tensors().map(|t| rest.split_off(..t.values.len()).unwrap_or_default().to_vec()).collect();
+    let split =
+        shell(&base)?.tensors().map(|t| rest.split_off(..t.values.len()).unwrap_or_default().to_vec()).collect();
     Ok(split)
 }
 

@@ -69,7 +69,8 @@ impl RunConfig {
     pub fn adapter_rank(&self) -> Result<Option<u16>, ConfigError> {
         let value = self.training.train.trim();
         let Some(rank) = value.strip_prefix("lora=") else { return Ok(None) };
-        let error = |message: &str| ConfigError::Flag { flag: "train".into(), value: value.into(), message: message.into() };
+        let error =
+            |message: &str| ConfigError::Flag { flag: "train".into(), value: value.into(), message: message.into() };
         let rank = rank.parse().ok().filter(|r| *r > 0).ok_or_else(|| error("the rank must be between 1 and 65535"))?;
         if self.pruning.sparsity > 0.0 {
             return Err(error("adapters are dense; it needs --sparsity 0"));

@@ -52,7 +52,12 @@ pub const SETTINGS: &[Setting] = &[
     s("training", "warm_up_steps", "steps", "of `warm-up`, until the whole step size"),
     s("training", "proximal", "", "FedProx's mu"),
     s("training", "max_examples", "examples", "a device trains on at most this many"),
-    s("training", "train", "", "params that train: `all`, `bias`, `last-layer`, `layers=layer0,layer2`, or adapters `lora=4`"),
+    s(
+        "training",
+        "train",
+        "",
+        "params that train: `all`, `bias`, `last-layer`, `layers=layer0,layer2`, or adapters `lora=4`",
+    ),
     s("pruning", "sparsity", "", "fraction of all params that is zero; biases stay"),
     s("pruning", "prune_algorithm", "", "`magnitude`, `saliency`, each also `global-`, `static`, `set` or `rigl`"),
     s("pruning", "prune_distribution", "", "over the layers: `uniform` or `erk` (small layers stay denser)"),

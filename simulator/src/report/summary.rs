@@ -87,7 +87,7 @@ impl ModelSummary {
 }
 
 /// One layer at the end of the run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LayerSummary {
     /// Name in the plan.
     pub name: String,
@@ -103,6 +103,10 @@ pub struct LayerSummary {
     pub kernel: Kernel,
     /// Multiply-adds of the forward pass over one example, as the kernel does them (a CSR kernel skips zeros).
     pub multiply_adds: u64,
+    /// Accuracy of the whole model on the held-out examples if the smaller half of this layer's live weights were zero too,
+    /// `[0, 1]`: where one more pruning would hurt. `None` for a layer without weights, or if nothing was evaluated.
+    #[serde(default)]
+    pub accuracy_if_halved: Option<f64>,
 }
 
 impl LayerSummary {

@@ -25,6 +25,7 @@ fn sample(rounds: u64) -> RunReport {
         live: live + out,
         kernel,
         multiply_adds: live,
+        accuracy_if_halved: Some(0.71),
     };
     report.model = ModelSummary {
         name: "mlp-128".into(),

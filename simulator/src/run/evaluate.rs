@@ -111,6 +111,21 @@ impl<'a> Evaluator<'a> {
         score
     }
 
+    /// The same model with the smaller half of one layer's live weights zero; `None` for a layer without weights.
+    pub fn halved(&self, layer: usize) -> Option<Self> {
+        let mut values = self.values.clone();
+        let mut live = 0;
+        for tensor in self.graph.tensors_of(self.graph.nodes.get(layer)?).iter().filter(|t| t.role.prunes()) {
+            let mut magnitudes: Vec<f32> =
+                values[tensor.range()].iter().map(|v| v.abs()).filter(|v| *v > 0.0).collect();
+            live += magnitudes.len();
+            magnitudes.sort_by(f32::total_cmp);
+            let median = magnitudes.get(magnitudes.len() / 2).copied().unwrap_or(0.0);
+            values[tensor.range()].iter_mut().filter(|v| v.abs() < median).for_each(|v| *v = 0.0);
+        }
+        (live > 0).then_some(Self { values, ..*self })
+    }
+
     /// Scores the held-out examples of a data set.
     pub fn test(&self, data: &Federated) -> Score {
         self.score(data.test.len(), |i, features, targets| data.test.fill_targets(i, features, targets))

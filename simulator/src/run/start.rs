@@ -30,8 +30,8 @@ pub(super) fn model(config: &RunConfig, data: &Federated) -> Result<GlobalModel,
 
 #[cfg(feature = "onnx")]
 fn from_file(path: &str, data: &Federated) -> Result<GlobalModel, RunError> {
-    let (layers, params) = crate::onnx::network(path.as_ref(), &data.problem())
-        .map_err(|e| ConfigError::Other(format!("--model {e}")))?;
+    let (layers, params) =
+        crate::onnx::network(path.as_ref(), &data.problem()).map_err(|e| ConfigError::Other(format!("--model {e}")))?;
     Ok(GlobalModel::from_params(&layers, params)?)
 }
 

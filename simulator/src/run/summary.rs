@@ -93,6 +93,9 @@ pub(super) fn fill(
         accuracy: score.accuracy(),
         test_loss: score.mean_loss(),
     };
+    for (layer, summary) in report.model.layers.iter_mut().enumerate() {
+        summary.accuracy_if_halved = evaluator.halved(layer).and_then(|halved| halved.test(data).accuracy());
+    }
     report.device_accuracy = device_accuracy(data, &evaluator, config.run.seed);
     report.privacy = privacy(config, server)?;
     warnings(report, data);

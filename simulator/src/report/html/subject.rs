@@ -83,6 +83,7 @@ pub(super) fn model(report: &RunReport) -> String {
             percent(layer.sparsity()),
             kernel.to_owned(),
             count(layer.multiply_adds),
+            layer.accuracy_if_halved.map_or(String::new(), |a| percent(Some(a))),
         ]);
     }
     if !rows.is_empty() {
@@ -97,6 +98,7 @@ pub(super) fn model(report: &RunReport) -> String {
             percent(sparsity),
             none(),
             count(model.multiply_adds()),
+            none(),
         ]);
     }
     let head = [
@@ -108,8 +110,10 @@ pub(super) fn model(report: &RunReport) -> String {
         ("Sparsity", Column::Number),
         ("Kernel", Column::Text),
         ("Multiply-adds", Column::Number),
+        ("Accuracy if halved", Column::Number),
     ];
-    let caption = "Layers; multiply-adds of one forward pass over one example";
+    let caption = "Layers; multiply-adds of one forward pass over one example; accuracy of the model on the held-out examples \
+                   if the smaller half of this layer's live weights were zero too";
     table(caption, &head, &rows, true) + &cost(report)
 }
 

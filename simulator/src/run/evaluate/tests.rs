@@ -41,3 +41,25 @@ fn positions_count_and_those_without_a_label_do_not() {
     let none = scored([[IGNORE; POSITIONS]; 40]);
     assert_eq!((none.targets, none.accuracy(), none.mean_loss()), (0, None, None));
 }
+
+#[test]
+fn halving_takes_the_smaller_half_of_one_layer() {
+    let shape = InputShape { channels: 1, height: 4, width: 1 };
+    let spec = architecture("dense:4,relu,dense", &Problem { shape, tokens: false, classes: 4, targets: 1 }).unwrap();
+    let params: Vec<f32> = (0..40).map(|i| if i % 2 == 0 { (i + 1) as f32 } else { -((i + 1) as f32) }).collect();
+    let model = GlobalModel::from_params(&spec, params.clone()).unwrap();
+    let settings = RunConfig::default().server_settings("p", model.live());
+    let offer = Offer::new(&settings, &model, 0, crate::run::MAX_FRAME).unwrap();
+    let evaluator = Evaluator::new(&offer, &model);
+    let (with, without): (Vec<_>, Vec<_>) =
+        (0..offer.graph.nodes.len()).partition(|i| offer.graph.nodes[*i].tensors > 0);
+    assert_eq!(with.len(), 2);
+    assert!(without.into_iter().chain([99]).all(|layer| evaluator.halved(layer).is_none()));
+    for layer in with {
+        let halved = evaluator.halved(layer).unwrap();
+        let tensor = offer.graph.tensors_of(&offer.graph.nodes[layer])[0];
+        assert_eq!(halved.values.iter().filter(|v| **v == 0.0).count(), 8);
+        let values = &halved.values[tensor.range()];
+        assert!(values[..8].iter().all(|v| *v == 0.0) && values[8..16].iter().all(|v| *v != 0.0));
+    }
+}
