@@ -7,9 +7,8 @@ has_crate() { # NAME
     cargo metadata --no-deps --format-version 1 2>/dev/null | grep -q "\"name\":\"$1\",\"version\""
 }
 
-has_feature() { # MANIFEST FEATURE
-    awk -v f="$2" '/^\[/ { inside = $0 == "[features]" } inside && $1 == f { found = 1 } END { exit !found }' "$1"
-}
+# Everything but the crate that builds tract, which has a suite of its own.
+EVERYTHING=(--workspace --exclude siskin-onnx)
 
 suite_fmt() {
     need cargo-fmt rustfmt || return 0
@@ -24,7 +23,7 @@ suite_fmt() {
 
 suite_lint() {
     need cargo-clippy rust-clippy || return 0
-    check "workspace" cargo clippy --workspace --all-targets -- -D warnings
+    check "workspace" cargo clippy "${EVERYTHING[@]}" --all-targets -- -D warnings
     # The library alone: its tests would build the test crates' dependencies once more for each feature.
     # Each feature alone is built by `features`; together they are everything that clippy can look at.
     check "sdk with defmt,log" cargo clippy -p siskin --lib --features defmt,log -- -D warnings
@@ -42,12 +41,12 @@ shell_syntax() {
 }
 
 suite_doc() {
-    check "pages" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
-    cargo_tests "documentation tests" --workspace --doc
+    check "pages" env RUSTDOCFLAGS="-D warnings" cargo doc "${EVERYTHING[@]}" --no-deps
+    cargo_tests "documentation tests" "${EVERYTHING[@]}" --doc
 }
 
 suite_unit() {
-    cargo_tests "debug" --workspace --lib --bins --tests
+    cargo_tests "debug" "${EVERYTHING[@]}" --lib --bins --tests
 }
 
 suite_release() {
@@ -66,9 +65,6 @@ suite_features() {
     done
     cargo_tests "sdk with log" -p siskin --lib --features log
     check "simulator: default" cargo check -p siskin-simulator
-    if has_feature simulator/Cargo.toml full; then
-        check "simulator: full" cargo check -p siskin-simulator --features full
-    fi
 }
 
 # Only `core` is built: a crate that reached for `alloc` or `std` would not link to one.
@@ -81,6 +77,15 @@ suite_no_std() {
     # The log crates are the same code everywhere: the smallest target (no compare-and-swap, no FPU) tells most.
     check "thumbv6m-none-eabi, defmt and log" \
         cross_cargo build thumbv6m-none-eabi --release -p siskin --lib --features defmt,log
+}
+
+suite_onnx() {
+    need cargo-clippy rust-clippy || return 0
+    check "clippy: siskin-onnx" cargo clippy -p siskin-onnx --all-targets -- -D warnings
+    check "clippy: simulator, full" cargo clippy -p siskin-simulator --features full --all-targets -- -D warnings
+    check "pages" env RUSTDOCFLAGS="-D warnings" cargo doc -p siskin-onnx --no-deps
+    cargo_tests "siskin-onnx" -p siskin-onnx
+    cargo_tests "simulator with onnx" -p siskin-simulator --features onnx --test onnx
 }
 
 suite_examples() {
