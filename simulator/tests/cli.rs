@@ -62,6 +62,47 @@ fn the_same_seed_gives_the_same_report_for_any_number_of_threads() {
     assert_ne!(one, other);
 }
 
+/// Runs twice from the same weights, with different steps of the server, and tells which tensors of the model are the same in
+/// both, and that no weight was lost.
+fn unmoved(name: &str, train: &str) -> Vec<String> {
+    let dir = folder(name);
+    let file = |rate: &str| {
+        let out = dir.join(rate);
+        let settings = ["--train", train, "--sparsity", "0", "--noise-multiplier", "0", "--server-rate", rate];
+        small_run(&out, &settings);
+        std::fs::read(out.join("model.safetensors")).unwrap()
+    };
+    let (one, other) = (file("0.1"), file("0.7"));
+    let [one, other] = [&one, &other].map(|bytes| safetensors::SafeTensors::deserialize(bytes).unwrap());
+    let mut same = Vec::new();
+    for name in one.names() {
+        let data = one.tensor(name).unwrap().data();
+        assert!(name.ends_with("bias") || data.chunks(4).filter(|v| *v != [0; 4]).count() > data.len() / 8, "{name}");
+        if data == other.tensor(name).unwrap().data() {
+            same.push(name.to_owned());
+        }
+    }
+    same.sort();
+    same
+}
+
+#[test]
+fn what_is_frozen_stays_as_it_was() {
+    assert_eq!(unmoved("frozen-all", "all"), [""; 0]);
+    let first = ["layer1.bias", "layer1.weight", "layer3.bias", "layer3.weight"];
+    assert_eq!(unmoved("frozen-last-layer", "last-layer"), first);
+    assert_eq!(unmoved("frozen-bias", "bias"), ["layer1.weight", "layer3.weight", "layer5.weight"]);
+    let all = ["layer1.bias", "layer1.weight", "layer3.bias", "layer3.weight", "layer5.bias", "layer5.weight"];
+    assert_eq!(unmoved("frozen-layers", "layers=layer1,layer5"), all[2..4]);
+    // Each adapter stands behind its layer: two matrices and their sum.
+    let frozen = ["layer1.bias", "layer1.weight", "layer6.bias", "layer6.weight", "layer11.bias", "layer11.weight"];
+    let mut frozen = frozen.map(str::to_owned);
+    frozen.sort();
+    assert_eq!(unmoved("frozen-lora", "lora=4"), frozen);
+    refused(&["run", "--train", "lora=4"], &["--train", "--sparsity 0"]);
+    refused(&["run", "--train", "lora=0", "--sparsity", "0"], &["lora=0", "65535"]);
+}
+
 #[test]
 fn a_printed_configuration_gives_the_same_run() {
     let dir = folder("config");

@@ -1,6 +1,7 @@
 //! The server of one population: opens rounds, closes them, and knows what they cost in privacy.
 
 use super::collector::{Collector, CollectorError};
+use super::model::bitmap;
 use super::{Close, Counts, GlobalModel, ModelError, Offer, OfferError, Round, Selection, Settings, SettingsError};
 use crate::aggregate::{Closed as ClosedSum, Denominator, MeanError, scatter};
 use crate::optim::{OptimError, ServerOptimizer};
@@ -245,8 +246,9 @@ impl Server {
     }
 }
 
+/// The mask of what lives, frozen or not: an optimizer zeroes everything else, and what is frozen has no delta.
 fn set_mask(optimizer: &mut dyn ServerOptimizer, model: &GlobalModel) -> Result<(), OptimError> {
-    let bits = model.mask();
+    let bits = bitmap(model.live_bits());
     match Bitmap::new(&bits, model.size()) {
         Ok(mask) => optimizer.set_mask(mask),
         Err(_) => Err(OptimError::Length { what: "mask", expected: model.size(), got: 8 * bits.len() }),
