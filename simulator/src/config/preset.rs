@@ -4,11 +4,11 @@ use crate::data::Problem;
 use toml::Value;
 
 /// What suits a shape of data, where the defaults (made for the embedded digits, 8x8) do not: a convolutional network for
-/// images of at least 24x24, a network of dense layers for everything else.
+/// images of at least 24x24, a recurrent one for text, a network of dense layers for everything else.
 ///
 /// Without noise nothing is gained by a tight bound, and the server's re-clip would only shorten what rounding has
 /// lengthened: `clip_norm` is far above the norm of a delta, and `step` (in units of it) is small in turn. The masks of a
-/// convolutional network are found while it learns, because one in five of 25 random weights is a poor kernel.
+/// convolutional or recurrent network are found while it learns, because one in five of 25 random weights is a poor kernel.
 pub(super) fn preset(problem: Problem) -> Vec<(&'static str, &'static str, Value)> {
     let float = |section, key, v: f64| (section, key, Value::Float(v));
     let int = |section, key, v: i64| (section, key, Value::Integer(v));
@@ -30,16 +30,18 @@ pub(super) fn preset(problem: Problem) -> Vec<(&'static str, &'static str, Value
     if problem.tokens {
         values.extend([
             ("model", "model", Value::String("embedding:32,gru:128,point".into())),
-            int("fleet", "rounds", 200),
+            int("fleet", "rounds", 150),
             int("fleet", "cohort", 50),
             float("training", "learning_rate", 0.005),
             ("training", "client_optimizer", Value::String("adam".into())),
-            int("training", "epochs", 1),
+            int("training", "epochs", 2),
             int("training", "max_examples", 100),
             ("compression", "weighting", Value::String("examples".into())),
             float("server", "server_rate", 1.0),
-            float("server", "server_momentum", 0.0),
-            int("run", "evaluate_every", 20),
+            float("server", "server_momentum", 0.5),
+            int("pruning", "prune_start", 10),
+            int("pruning", "prune_end", 80),
+            int("run", "evaluate_every", 10),
         ]);
     } else if shape.height >= 24 && shape.width >= 24 {
         let layers = "conv:16x5,relu,pool:2,conv:32x5,relu,pool:2,dense:64,relu,dense";
