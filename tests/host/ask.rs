@@ -23,7 +23,8 @@ pub(crate) fn ask(round: &Round, now: u64, request: &Request<'_>, payload: &[u8]
 /// Checks a made-up session in; its task.
 pub(crate) fn check_in(round: &Round, session: u64) -> u64 {
     let (protocol, capabilities) = (PROTOCOL_VERSION, Capabilities::ALL);
-    let request = Request::CheckIn { protocol, capabilities, population: POPULATION, session, max_frame: 4096 };
+    let request =
+        Request::CheckIn { protocol, capabilities, population: POPULATION, session, max_frame: 4096, mask: None };
     match ask(round, 1, &request, &[]) {
         Some(Response::Task { task, .. }) => task,
         other => panic!("{other:?}"),

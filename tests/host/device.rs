@@ -35,13 +35,17 @@ pub(crate) struct Line<'r> {
     piece: usize,
     pub(crate) now: u64,
     pub(crate) sent: usize,
+    /// Bytes to the device.
+    pub(crate) got: usize,
+    /// Bytes of masks among them, or of what changed in them.
+    pub(crate) masks: usize,
     pub(crate) requests: usize,
     out: Vec<u8>,
 }
 
 impl<'r> Line<'r> {
     pub(crate) fn new(round: &'r Round, piece: usize) -> Self {
-        Self { round, pending: Vec::new(), piece, now: 1, sent: 0, requests: 0, out: Vec::new() }
+        Self { round, pending: Vec::new(), piece, now: 1, sent: 0, got: 0, masks: 0, requests: 0, out: Vec::new() }
     }
 
     /// One poll, and what it asks for.
@@ -54,6 +58,7 @@ impl<'r> Line<'r> {
                 self.sent += session.outgoing().len();
                 if let Answer::Send(bytes, exchange) = self.round.handle(self.now, session.outgoing(), &mut self.out) {
                     assert_eq!((exchange.up, exchange.down), (session.outgoing().len(), bytes.len()));
+                    (self.got, self.masks) = (self.got + exchange.down, self.masks + exchange.mask);
                     self.pending.extend_from_slice(bytes);
                 }
                 session.sent();

@@ -84,6 +84,7 @@ fn any_response() -> impl Strategy<Value = (Response, Vec<u8>)> {
     let number = || prop_oneof![0u32..2000, any::<u32>(), Just(u32::MAX)];
     // 0 stands for the task that the device really has.
     let task = || prop_oneof![Just(0u64), any::<u64>()];
+    let base = || prop_oneof![Just(None), any::<Option<u32>>()];
     let window = || (any::<u32>(), any::<u32>()).prop_map(|(min_ms, max_ms)| RetryWindow { min_ms, max_ms });
     let status = prop_oneof![
         Just(UploadStatus::Partial),
@@ -91,14 +92,22 @@ fn any_response() -> impl Strategy<Value = (Response, Vec<u8>)> {
         Just(UploadStatus::Accepted),
         Just(UploadStatus::Late)
     ];
-    let response = prop_oneof![
-        (task(), number()).prop_map(|(task, checkpoint)| Response::Task { task, checkpoint, deadline_ms: 5 }),
-        (prop_oneof![Just(0u32), any::<u32>()], number()).prop_map(|(round, offset)| Response::Piece { round, offset }),
-        (prop_oneof![Just(0u32), any::<u32>()], number()).prop_map(|(round, offset)| Response::Piece { round, offset }),
-        (task(), number(), status).prop_map(|(task, upto, status)| Response::Received { task, upto, status }),
-        window().prop_map(|retry| Response::Rejected(Rejection { reason: Reason::NoRound, retry })),
-        (any::<u64>(), window()).prop_map(|(task, retry)| Response::Gone { task, retry }),
-    ];
+    let response =
+        prop_oneof![
+            (task(), number(), base()).prop_map(|(task, checkpoint, base)| Response::Task {
+                task,
+                checkpoint,
+                base,
+                deadline_ms: 5
+            }),
+            (prop_oneof![Just(0u32), any::<u32>()], base(), number())
+                .prop_map(|(round, base, offset)| Response::Piece { round, base, offset }),
+            (prop_oneof![Just(0u32), any::<u32>()], base(), number())
+                .prop_map(|(round, base, offset)| Response::Piece { round, base, offset }),
+            (task(), number(), status).prop_map(|(task, upto, status)| Response::Received { task, upto, status }),
+            window().prop_map(|retry| Response::Rejected(Rejection { reason: Reason::NoRound, retry })),
+            (any::<u64>(), window()).prop_map(|(task, retry)| Response::Gone { task, retry }),
+        ];
     (response, prop::collection::vec(any::<u8>(), 0..900))
 }
 
@@ -200,8 +209,9 @@ proptest! {
                     population: if ours { POPULATION } else { "" },
                     session: number,
                     max_frame: a,
+                    mask: ours.then_some(b),
                 },
-                1 => Request::Fetch { task, offset: if a % 2 == 0 { a % 2000 } else { a }, max_frame: b },
+                1 => Request::Fetch { task, base: (b % 3 == 0).then_some(a), offset: if a % 2 == 0 { a % 2000 } else { a }, max_frame: b },
                 2 => Request::Upload { task, total: if b % 2 == 0 { b % 500 } else { b }, offset: if a % 2 == 0 { a % 500 } else { a } },
                 _ => Request::Abandon { task, cause: a as u8 },
             };

@@ -1,7 +1,9 @@
 //! A device that is killed at any moment goes on from what it saved, in other memory: same report to the byte, counted once.
 
 use crate::device::{Lent, play};
+use crate::moved::Moved;
 use crate::problem::{Examples, Profile, config, profiles, rng};
+use siskin::checkin::KeptMask;
 use siskin::session::{Outcome, Poll, SaveError, Session};
 use siskin_server::round::{Answer, Round};
 
@@ -9,6 +11,8 @@ use siskin_server::round::{Answer, Round};
 struct World<'r> {
     round: &'r Round,
     examples: &'r Examples,
+    /// The masks of an earlier round, which the host gives to every life.
+    kept: Option<KeptMask<'r>>,
     /// Bytes on their way to the device; lost with it.
     pending: Vec<u8>,
     /// If set, a poll and the exchange that it asks for are one moment; else there is one after the poll, one when the
@@ -30,7 +34,7 @@ enum Life {
 impl<'r> World<'r> {
     fn new(round: &'r Round, examples: &'r Examples) -> Self {
         let (pending, saves, out) = (Vec::new(), Vec::new(), Vec::new());
-        Self { round, examples, pending, coarse: false, now: 1, moment: 0, report: None, saves, out }
+        Self { round, examples, kept: None, pending, coarse: false, now: 1, moment: 0, report: None, saves, out }
     }
 
     /// Saves, and says whether this is a moment to die. A session that is over cannot die any more.
@@ -110,8 +114,14 @@ fn play_killed(world: &mut World<'_>, saved: Option<Vec<u8>>, kill: &dyn Fn(usiz
         let mut lent = Lent::for_plan(&world.round.offer.plan, FRAME);
         let mut session = match &saved {
             None => Session::new(lent.bytes(), config(FRAME), &mut rng(SEED)).unwrap(),
-            Some(bytes) => Session::restore(lent.bytes(), config(FRAME), bytes).unwrap(),
+            Some(bytes) => match world.kept {
+                None => Session::restore(lent.bytes(), config(FRAME), bytes).unwrap(),
+                Some(kept) => Session::restore_with_mask(lent.bytes(), config(FRAME), bytes, kept).unwrap(),
+            },
         };
+        if let (None, Some(kept)) = (&saved, world.kept) {
+            session = session.with_mask(kept);
+        }
         match world.live(&mut session, kill) {
             Life::Ended(outcome) => return (outcome, deaths),
             Life::Killed(bytes) => {
@@ -177,6 +187,49 @@ fn killed_once_at_every_moment() {
             counted_once(&profile, round, "killed once");
         }
     }
+}
+
+/// As often, while what changed in kept masks is downloaded; without those masks, or with others, that does not go on.
+#[test]
+fn killed_at_every_moment_while_changes_come() {
+    let moved = Moved::new(FRAME);
+    let (round, kept, examples) = (&moved.round, KeptMask::parse(&moved.kept).unwrap(), moved.profile.examples(SEED));
+    // Whole masks, in a round that is the same.
+    let want = play(&Moved::new(FRAME).round, &config(FRAME), SEED, &mut examples.store()).report;
+    let mut world = World::new(round, &examples);
+    world.kept = Some(kept);
+    play_killed(&mut world, None, &|_| false);
+    assert!(want.is_some() && world.report == want);
+    let (moments, saves) = (world.moment, world.saves);
+    for at in 1..=moments {
+        let Moved { round, mut server, .. } = Moved::new(FRAME);
+        let mut world = World::new(&round, &examples);
+        world.kept = Some(kept);
+        let (outcome, deaths) = play_killed(&mut world, None, &|moment| moment == at);
+        assert!(matches!(outcome, Outcome::Accepted | Outcome::Duplicate), "killed at {at}: {outcome:?}");
+        assert_eq!((deaths, &world.report), (usize::from(at <= saves.len()), &want), "killed at {at}");
+        drop(world);
+        let counts = server.close(round, &mut rng(0)).unwrap().counts;
+        assert_eq!((counts.accepted, counts.late, counts.refused), (1, 0, 0), "killed at {at}");
+    }
+    let mut other = moved.kept.clone();
+    other[12] ^= 1;
+    let sum = siskin::wire::checksum(&other[12..]);
+    other[8..12].copy_from_slice(&sum.to_le_bytes());
+    let other = KeptMask::parse(&other).unwrap();
+    let mut refused = 0;
+    for saved in &saves {
+        let mut lent = Lent::for_plan(&round.offer.plan, FRAME);
+        let expected = kept.fingerprint();
+        if let Err(e) = Session::restore(lent.bytes(), config(FRAME), saved) {
+            assert_eq!(e, SaveError::Mask { expected, got: None });
+            let e = Session::restore_with_mask(lent.bytes(), config(FRAME), saved, other).unwrap_err();
+            assert_eq!(e, SaveError::Mask { expected, got: Some(other.fingerprint()) });
+            refused += 1;
+        }
+    }
+    // Check-in, training and upload go on without.
+    assert!(refused >= 6 && refused + 10 <= saves.len(), "{refused} of {}", saves.len());
 }
 
 /// The host saved, the session went on to its end, and then the host dies and knows only the old bytes.

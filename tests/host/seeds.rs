@@ -1,6 +1,7 @@
 //! The seeds of the fuzz targets are what real devices and servers make.
 
 use crate::device::{Lent, Line, play};
+use crate::moved::Moved;
 use crate::problem::{Profile, config, profiles, rng};
 use siskin::report::Report;
 use siskin::session::Session;
@@ -49,7 +50,10 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         seeds.push((format!("plan/{}", profiles[i].name), offer.plan_bytes));
     }
     let offer = masked.round(1024).offer;
-    seeds.push(("checkpoint/masked".into(), offer.checkpoint.clone()));
+    // The first byte: 0 for whole masks, 1 for what changed in kept ones.
+    seeds.push(("checkpoint/masked".into(), [&[0][..], &offer.checkpoint].concat()));
+    let moved = Moved::new(1024);
+    seeds.push(("checkpoint/changes".into(), [&[1][..], &moved.changes].concat()));
     for (first, i) in [(0u8, 0), (1, 2)] {
         let report = play(&profiles[i].round(1024), &config(1024), 1, &mut profiles[i].examples(1).store()).report;
         let payload = Report::parse(report.as_ref().unwrap()).unwrap().payload.to_vec();
@@ -58,9 +62,10 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
     for (i, saved) in saves(masked).into_iter().enumerate() {
         seeds.push((format!("restore/{i}"), saved));
     }
-    let task = Response::Task { task: 1, checkpoint: offer.checkpoint.len() as u32, deadline_ms: 9 };
+    let task = Response::Task { task: 1, checkpoint: offer.checkpoint.len() as u32, base: None, deadline_ms: 9 };
     let task = body(|out| task.encode(&offer.plan_bytes, out).unwrap());
-    let piece = body(|out| Response::Piece { round: 0, offset: 0 }.encode(&offer.checkpoint[..400], out).unwrap());
+    let piece =
+        body(|out| Response::Piece { round: 0, base: None, offset: 0 }.encode(&offer.checkpoint[..400], out).unwrap());
     let received = Response::Received { task: 1, upto: 9, status: UploadStatus::Partial };
     let received = body(|out| received.encode(&[], out).unwrap());
     let check_in = Request::CheckIn {
@@ -69,6 +74,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         population: crate::problem::POPULATION,
         session: 5,
         max_frame: 1024,
+        mask: None,
     };
     let check_in = body(|out| check_in.encode(&[], out).unwrap());
     let upload = body(|out| Request::Upload { task: 1, total: 99, offset: 0 }.encode(&[7; 50], out).unwrap());

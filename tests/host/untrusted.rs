@@ -190,13 +190,13 @@ fn with_checkpoint(plan: &[u8], announced: u32, checkpoint: &[u8], chunk: usize)
                 let mut out = vec![0; 4096];
                 let n = match Request::decode(body, version).unwrap().0 {
                     Request::CheckIn { .. } => {
-                        let task = Response::Task { task: 7, checkpoint: announced, deadline_ms: 1000 };
+                        let task = Response::Task { task: 7, checkpoint: announced, base: None, deadline_ms: 1000 };
                         task.encode(plan, &mut out).unwrap()
                     }
                     Request::Fetch { offset, .. } => {
                         let rest = checkpoint.get(offset as usize..).unwrap_or_default();
                         let piece = &rest[..rest.len().min(chunk)];
-                        Response::Piece { round, offset }.encode(piece, &mut out).unwrap()
+                        Response::Piece { round, base: None, offset }.encode(piece, &mut out).unwrap()
                     }
                     Request::Upload { task, total, .. } => {
                         Response::Received { task, upto: total, status: UploadStatus::Accepted }

@@ -28,6 +28,24 @@ pub(crate) fn each_live(pattern: &Pattern<'_>, cols: usize, mut each: impl FnMut
     }
 }
 
+/// Calls `each(bytes)` for the mask of `size` entries as a checkpoint carries it (one bit an entry, least significant
+/// first, zero padding to a byte), in pieces of at most 32 bytes.
+pub(crate) fn each_bits(pattern: &Pattern<'_>, cols: usize, size: usize, mut each: impl FnMut(&[u8])) {
+    const BLOCK: usize = 32;
+    let (mut block, mut start, len) = ([0; BLOCK], 0, size.div_ceil(8));
+    each_live(pattern, cols, |place| {
+        while place / 8 >= start + BLOCK {
+            each(&block);
+            (block, start) = ([0; BLOCK], start + BLOCK);
+        }
+        block[place / 8 - start] |= 1 << (place % 8);
+    });
+    while start < len {
+        each(&block[..BLOCK.min(len - start)]);
+        (block, start) = ([0; BLOCK], start + BLOCK);
+    }
+}
+
 /// True if the entry at `place` is listed.
 pub(crate) fn is_live(pattern: &Pattern<'_>, cols: usize, place: usize) -> bool {
     let (row, col) = (place / cols, place % cols);
@@ -50,6 +68,16 @@ pub(crate) fn pin(pattern: &Pattern<'_>, cols: usize, values: &mut [f32]) {
 mod tests {
     use super::*;
 
+    #[test]
+    fn bits_come_in_blocks_without_a_gap() {
+        // 2 x 400: bits far apart, whole blocks without one, and a last byte that is half used.
+        let pattern = Pattern { row_ptr: &[0, 1, 3], cols: &[7, 0, 399] };
+        let mut bits = std::vec::Vec::new();
+        each_bits(&pattern, 400, 800, |bytes| bits.extend_from_slice(bytes));
+        let set: std::vec::Vec<usize> = (0..800).filter(|i| bits[i / 8] >> (i % 8) & 1 == 1).collect();
+        assert_eq!((bits.len(), set), (100, std::vec![7, 400, 799]));
+    }
+
     const PATTERN: Pattern<'static> = Pattern { row_ptr: &[0, 2, 2, 3], cols: &[0, 3, 1] };
 
     #[test]
@@ -63,6 +91,9 @@ mod tests {
         each_live(&PATTERN, 4, |place| live.push(place));
         assert_eq!(live, [0, 3, 9]);
         assert!((0..13).all(|place| is_live(&PATTERN, 4, place) == live.contains(&place)));
+        let mut bits = std::vec::Vec::new();
+        each_bits(&PATTERN, 4, 12, |bytes| bits.extend_from_slice(bytes));
+        assert_eq!(bits, [0b1001, 0b10]);
         assert!(dirty.iter().enumerate().all(|(i, v)| if live.contains(&i) { v.is_nan() } else { *v == 0.0 }));
     }
 }

@@ -10,11 +10,14 @@ mod probe;
 mod protocol;
 mod save;
 
-pub use outcome::{Abandoned, Metrics, Outcome, Poll};
+pub use outcome::{Abandoned, KeepError, Metrics, Outcome, Poll};
 pub use save::SaveError;
 
 use crate::arena::{Arena, ArenaError, MemoryPlan, cast};
-use crate::checkin::{CheckpointReader, Plan, PlanError, Policy, Population};
+use crate::checkin::{
+    CheckpointError, CheckpointReader, Download, KEPT_MASK_HEADER, KeptMask, Plan, PlanError, Policy, Population,
+    each_mask, masks_len, write_kept_mask,
+};
 use crate::data::{Batches, ExampleStore, Rules, Staging, StoreError, load};
 use crate::model::{Buffers, Draw, Graph, train_step};
 use crate::report::EgressRecord;
@@ -74,12 +77,22 @@ enum Stage {
     Done(Outcome),
 }
 
+/// What the server called the assignment and its parts.
+#[derive(Debug, Clone, Copy)]
+struct TaskNames {
+    id: u64,
+    /// Length of the checkpoint, bytes.
+    checkpoint: u32,
+    /// Fingerprint of the masks of which the checkpoint has the changes.
+    base: Option<u32>,
+    /// Of the plan.
+    fingerprint: u32,
+}
+
 /// The assignment.
 #[derive(Debug)]
 struct Task {
-    id: u64,
-    checkpoint: u32,
-    fingerprint: u32,
+    names: TaskNames,
     plan: Plan,
     graph: Graph,
     memory: MemoryPlan,
@@ -89,15 +102,29 @@ impl Task {
     /// Fills `slot` where it is: a task has about 4 KiB, which a small stack has no room to move around.
     fn lay_out<'s>(
         slot: &'s mut Option<Self>,
-        (id, checkpoint, fingerprint): (u64, u32, u32),
+        names: TaskNames,
         plan: &Plan,
         max_frame: usize,
     ) -> Result<&'s mut Self, PlanError> {
         let (plan, graph, memory) = (plan.clone(), Graph::empty(), MemoryPlan::default());
-        let task = slot.insert(Self { id, checkpoint, fingerprint, plan, graph, memory });
+        let task = slot.insert(Self { names, plan, graph, memory });
         task.graph.lay_out(&task.plan.model)?;
         task.memory = MemoryPlan::new(&task.plan, &task.graph, max_frame);
         Ok(task)
+    }
+
+    /// What the reader of the checkpoint must know, with the masks that it changes if it has changes: those in `kept`.
+    fn download<'t>(&'t self, kept: Option<KeptMask<'t>>) -> Result<Download<'t>, CheckpointError> {
+        let fits = |kept: &KeptMask<'_>, got| kept.fingerprint() == got && kept.fits(&self.graph);
+        let base = match self.names.base {
+            None => None,
+            Some(got) => match kept.filter(|kept| fits(kept, got)) {
+                None => return Err(CheckpointError::Base { kept: kept.map(|kept| kept.fingerprint()), got }),
+                some => some,
+            },
+        };
+        let length = self.names.checkpoint;
+        Ok(Download { round: self.plan.round, length, base, graph: &self.graph, memory: &self.memory })
     }
 }
 
@@ -117,6 +144,10 @@ pub struct Session<'a> {
     seed: [u8; 32],
     stage: Stage,
     task: Option<Task>,
+    /// Masks of an earlier round.
+    kept: Option<KeptMask<'a>>,
+    /// True while the patterns in the arena are those of the task, whole and checked.
+    has_masks: bool,
     assembler: FrameAssembler,
     outgoing: usize,
     waiting: Option<Waiting>,
@@ -164,6 +195,8 @@ impl<'a> Session<'a> {
             seed,
             stage: Stage::CheckIn,
             task: None,
+            kept: None,
+            has_masks: false,
             assembler: FrameAssembler::new(),
             outgoing: 0,
             waiting: None,
@@ -173,6 +206,39 @@ impl<'a> Session<'a> {
             refused: 0,
             setbacks: 0,
         })
+    }
+
+    /// Gives a session that has not been polled yet the masks that the app kept of an earlier round, which may lie in flash:
+    /// where the server still knows them, only what changed in them since is downloaded. The report is the same to the byte.
+    ///
+    /// The server is told their fingerprint: see [`KeptMask`] for what that says of the device. A session that ends with
+    /// [`Abandoned::Checkpoint`] may have been given masks that are not what the server takes them for: throw them away.
+    #[must_use]
+    pub fn with_mask(mut self, kept: KeptMask<'a>) -> Self {
+        self.kept = Some(kept);
+        self
+    }
+
+    /// Length of what [`keep_mask`](Self::keep_mask) writes, bytes: a bit an entry of each tensor that has a mask, and 12.
+    /// There is none before the download is complete and after a session was restored in its upload, nor of a network in
+    /// which nothing is pruned. The moment to ask is the first [`Poll::Working`] after the download.
+    pub fn kept_mask_len(&self) -> Option<usize> {
+        let task = self.task.as_ref().filter(|_| self.has_masks)?;
+        Some(masks_len(&task.graph)).filter(|len| *len > 0).map(|len| KEPT_MASK_HEADER + len)
+    }
+
+    /// Writes the masks of this round for the sessions of later ones, to the front of `out`: see
+    /// [`KeptMask`] and [`with_mask`](Self::with_mask). Gives their length. Costs a pass over the masks.
+    ///
+    /// # Errors
+    /// [`KeepError`]: there are none now, or `out` is too short. Nothing is written then.
+    pub fn keep_mask(&self, out: &mut [u8]) -> Result<usize, KeepError> {
+        let (Some(task), Some(required)) = (&self.task, self.kept_mask_len()) else { return Err(KeepError::NoMask) };
+        let got = out.len();
+        let out = out.get_mut(..required).ok_or(KeepError::Capacity { required, got })?;
+        let (row_ptrs, columns) = (self.arena.view(task.memory.row_ptrs), self.arena.view(task.memory.columns));
+        write_kept_mask(out, |each| each_mask(&task.graph, row_ptrs, columns, each));
+        Ok(required)
     }
 
     /// Does one small piece of work and says what the host should do next. `now_ms` is any clock that does not run
@@ -189,11 +255,12 @@ impl<'a> Session<'a> {
                 if store.is_empty() {
                     return self.give_up(Abandoned::NoExamples);
                 }
-                if reader.offset() < task.checkpoint {
+                if reader.offset() < task.names.checkpoint {
                     return self.request(now_ms);
                 }
-                match reader.finish(&task.graph, &task.memory, &mut self.arena) {
+                match task.download(self.kept).and_then(|from| reader.finish(&from, &mut self.arena)) {
                     Ok(()) => {
+                        self.has_masks = true;
                         let probes = !task.memory.probe.is_empty();
                         self.stage = if probes { Stage::Probe } else { Stage::Train { step: 0, loss: 0.0 } };
                         Poll::Working { done: 0, of: self.batches(store).steps() }

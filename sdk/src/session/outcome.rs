@@ -121,6 +121,35 @@ impl core::fmt::Display for Abandoned {
 
 impl core::error::Error for Abandoned {}
 
+/// There are no masks to [keep](super::Session::keep_mask).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum KeepError {
+    /// The session has no masks: see [`kept_mask_len`](super::Session::kept_mask_len).
+    NoMask,
+    /// The buffer is too short.
+    Capacity {
+        /// Bytes needed.
+        required: usize,
+        /// Bytes given.
+        got: usize,
+    },
+}
+
+impl core::fmt::Display for KeepError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NoMask => write!(f, "the session has no masks now"),
+            Self::Capacity { required, got } => {
+                write!(f, "a buffer of {got} bytes is too short for masks of {required}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for KeepError {}
+
 /// Numbers of the local training. They are not part of the report and must not leave the device with it: they are
 /// computed from the data without noise.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]

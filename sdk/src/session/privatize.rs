@@ -44,8 +44,15 @@ impl Session<'_> {
             Weighting::Uniform => 1,
             Weighting::Examples { cap } => examples.min(cap),
         };
-        let coded =
-            symbols.encode(plan, task.fingerprint, weight, cast(probe), (graph, row_ptrs, columns), scratch, report);
+        let coded = symbols.encode(
+            plan,
+            task.names.fingerprint,
+            weight,
+            cast(probe),
+            (graph, row_ptrs, columns),
+            scratch,
+            report,
+        );
         match coded {
             Ok(total) => {
                 crate::event!(debug, "report of {} bytes for {} coordinates", total, graph.live);

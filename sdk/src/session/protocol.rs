@@ -1,8 +1,8 @@
 //! The session's side of the protocol: one request at a time, repeated until it is answered.
 
-use super::{Outcome, Poll, Purpose, Session, Stage, Task, Waiting};
+use super::{Outcome, Poll, Purpose, Session, Stage, Task, TaskNames, Waiting};
 use crate::arena::{MemoryPlan, Region};
-use crate::checkin::{Plan, PlanError, RetryWindow, checkpoint_len};
+use crate::checkin::{Plan, PlanError, RetryWindow};
 use crate::report::{EgressRecord, Report};
 use crate::session::Abandoned;
 use crate::wire::{Capabilities, Frame, PROTOCOL_VERSION, Request, Response, UploadStatus, WireError};
@@ -47,13 +47,14 @@ impl Session<'_> {
             (Stage::Download(reader), Some(task)) => {
                 let out = self.arena.bytes_mut(frame_out);
                 let max_frame = self.config.max_frame as u32;
-                Request::Fetch { task: task.id, offset: reader.offset(), max_frame }.encode(&[], out)
+                let (base, offset) = (task.names.base, reader.offset());
+                Request::Fetch { task: task.names.id, base, offset, max_frame }.encode(&[], out)
             }
             (Stage::Upload { total, received }, Some(task)) => {
                 let n = chunk.min((total - received) as usize);
                 let piece = task.memory.report.part(received as usize, n);
                 let [out, piece] = self.arena.split([frame_out, piece]);
-                Request::Upload { task: task.id, total, offset: received }.encode(piece, out)
+                Request::Upload { task: task.names.id, total, offset: received }.encode(piece, out)
             }
             _ => {
                 let request = Request::CheckIn {
@@ -62,6 +63,7 @@ impl Session<'_> {
                     population: &self.config.population,
                     session: self.id,
                     max_frame: self.config.max_frame as u32,
+                    mask: self.kept.map(|kept| kept.fingerprint()),
                 };
                 request.encode(&[], self.arena.bytes_mut(frame_out))
             }
@@ -70,7 +72,7 @@ impl Session<'_> {
 
     pub(super) fn say_abandon(&mut self, cause: Abandoned) {
         let frame_out = self.frame_out();
-        let task = self.task.as_ref().map_or(self.refused, |t| t.id);
+        let task = self.task.as_ref().map_or(self.refused, |t| t.names.id);
         let request = Request::Abandon { task, cause: cause.code() };
         self.outgoing = request.encode(&[], self.arena.bytes_mut(frame_out)).unwrap_or(0);
     }
@@ -104,15 +106,15 @@ impl Session<'_> {
         let frame_in = self.frame_in();
         let Some((body, version)) = self.assembler.frame(self.arena.bytes(frame_in)) else { return };
         match Response::decode(body, version) {
-            Ok((Response::Piece { round, offset }, payload)) => {
+            Ok((Response::Piece { round, base, offset }, payload)) => {
                 // The payload lies in the arena that it is copied into: go through its place, not a borrow.
                 let length = payload.len();
                 let start = body.len() - length + crate::wire::FRAME_OVERHEAD;
-                self.piece_from_arena(round, offset, start, length);
+                self.piece_from_arena((round, base, offset), start, length);
             }
-            Ok((Response::Task { task, checkpoint, .. }, payload)) => {
-                let plan = (Plan::decode(payload), Plan::fingerprint(payload));
-                self.task(task, checkpoint, plan);
+            Ok((Response::Task { task: id, checkpoint, base, .. }, payload)) => {
+                let (plan, fingerprint) = (Plan::decode(payload), Plan::fingerprint(payload));
+                self.task(TaskNames { id, checkpoint, base, fingerprint }, plan);
             }
             Ok((response, _)) => self.answer(response),
             Err(_) => {}
@@ -121,60 +123,53 @@ impl Session<'_> {
 
     fn handle(&mut self, body: &[u8], version: u16) {
         match Response::decode(body, version) {
-            Ok((Response::Piece { round, offset }, payload)) => self.piece(round, offset, payload),
-            Ok((Response::Task { task, checkpoint, .. }, payload)) => {
-                self.task(task, checkpoint, (Plan::decode(payload), Plan::fingerprint(payload)));
+            Ok((Response::Piece { round, base, offset }, payload)) => self.piece((round, base, offset), payload),
+            Ok((Response::Task { task: id, checkpoint, base, .. }, payload)) => {
+                let names = TaskNames { id, checkpoint, base, fingerprint: Plan::fingerprint(payload) };
+                self.task(names, Plan::decode(payload));
             }
             Ok((response, _)) => self.answer(response),
             Err(_) => {}
         }
     }
 
-    fn task(&mut self, id: u64, checkpoint: u32, (plan, fingerprint): (Result<Plan, PlanError>, u32)) {
+    fn task(&mut self, names: TaskNames, plan: Result<Plan, PlanError>) {
         if self.stage != Stage::CheckIn {
             return;
         }
         self.waiting = None;
-        if let Err(cause) = self.accept(id, checkpoint, plan, fingerprint) {
+        if let Err(cause) = self.accept(names, plan) {
             self.task = None;
-            self.refused = id;
+            self.refused = names.id;
             self.give_up(cause);
         }
     }
 
-    fn accept(
-        &mut self,
-        id: u64,
-        checkpoint: u32,
-        plan: Result<Plan, PlanError>,
-        fingerprint: u32,
-    ) -> Result<(), Abandoned> {
+    fn accept(&mut self, names: TaskNames, plan: Result<Plan, PlanError>) -> Result<(), Abandoned> {
         let plan = plan.map_err(Abandoned::Plan)?;
         if plan.population != self.config.population {
             return Err(Abandoned::Population);
         }
+        let checkpoint = names.checkpoint;
         self.config.policy.check(&plan).map_err(Abandoned::Policy)?;
         self.config.policy.check_download(checkpoint).map_err(Abandoned::Policy)?;
-        let names = (id, checkpoint, fingerprint);
         let task = Task::lay_out(&mut self.task, names, &plan, self.config.max_frame).map_err(Abandoned::Plan)?;
         self.arena.check(task.memory.total).map_err(Abandoned::Memory)?;
-        let expected = checkpoint_len(&task.graph) as u32;
-        if checkpoint != expected {
-            let e = crate::checkin::CheckpointError::Length { expected, got: checkpoint };
-            return Err(Abandoned::Checkpoint(e));
-        }
+        task.download(self.kept).and_then(|from| from.check_length()).map_err(Abandoned::Checkpoint)?;
         crate::event!(debug, "round {}: {} bytes of arena, {} to download", plan.round, task.memory.total, checkpoint);
         self.stage = Stage::Download(Default::default());
         Ok(())
     }
 
-    fn piece(&mut self, round: u32, offset: u32, payload: &[u8]) {
+    /// Takes a piece: its round, the form of its checkpoint, its place.
+    fn piece(&mut self, (round, base, offset): (u32, Option<u32>, u32), payload: &[u8]) {
         let (Stage::Download(mut reader), Some(t)) = (self.stage, &self.task) else { return };
-        if round != t.plan.round || offset != reader.offset() || payload.is_empty() {
+        let ours = round == t.plan.round && base == t.names.base;
+        if !ours || offset != reader.offset() || payload.is_empty() {
             return;
         }
         self.waiting = None;
-        match reader.push(payload, t.plan.round, &t.graph, &t.memory, &mut self.arena) {
+        match t.download(self.kept).and_then(|from| reader.push(payload, &from, &mut self.arena)) {
             Ok(()) => self.stage = Stage::Download(reader),
             Err(e) => {
                 self.give_up(Abandoned::Checkpoint(e));
@@ -183,7 +178,7 @@ impl Session<'_> {
     }
 
     /// As [`piece`](Self::piece), for a payload in `frame_in`: moved in blocks over the stack.
-    fn piece_from_arena(&mut self, round: u32, offset: u32, start: usize, length: usize) {
+    fn piece_from_arena(&mut self, (round, base, offset): (u32, Option<u32>, u32), start: usize, length: usize) {
         let mut block = [0; 128];
         let mut done = 0;
         while done < length {
@@ -192,7 +187,7 @@ impl Session<'_> {
             block[..n].copy_from_slice(self.arena.bytes(from));
             // An offset near the end of the numbers is no place in any checkpoint.
             let Some(at) = offset.checked_add(done as u32) else { return };
-            self.piece(round, at, &block[..n]);
+            self.piece((round, base, at), &block[..n]);
             done += n;
         }
     }
@@ -203,7 +198,7 @@ impl Session<'_> {
                 let retry_ms = self.pick(rejection.retry);
                 self.finish(Outcome::Rejected { reason: rejection.reason, retry_ms });
             }
-            Response::Gone { task, retry } if self.task.as_ref().is_some_and(|t| t.id == task) => {
+            Response::Gone { task, retry } if self.task.as_ref().is_some_and(|t| t.names.id == task) => {
                 let retry_ms = self.pick(retry);
                 self.finish(Outcome::Unreachable { retry_ms });
             }
@@ -214,7 +209,7 @@ impl Session<'_> {
 
     fn received(&mut self, task: u64, upto: u32, status: UploadStatus) {
         let (Stage::Upload { total, received }, Some(t)) = (self.stage, &self.task) else { return };
-        if task != t.id || upto > total {
+        if task != t.names.id || upto > total {
             return;
         }
         let outcome = match status {
@@ -276,7 +271,7 @@ impl Session<'_> {
         let privacy = &task.plan.privacy;
         let report = Report::parse(&self.arena.bytes(task.memory.report)[..total as usize]);
         self.egress = Some(EgressRecord {
-            plan: task.fingerprint,
+            plan: task.names.fingerprint,
             round: task.plan.round,
             bytes: total,
             growth: report.map_or(0, |report| report.header.growth),

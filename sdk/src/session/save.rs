@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 5 | `SKSS`, version 2 |
+//! | 5 | `SKSS`, version 3 |
 //! | | postcard: randomness, stage, metrics, task |
 //! | 4 | length of what follows, little-endian |
 //! | | the persistent memory of the stage |
@@ -10,17 +10,17 @@
 //!
 //! The bytes hold the seed of the session's noise and the model in training: keep them where only the app can read.
 
-use super::{Config, Metrics, Session, Stage, Task};
+use super::{Config, Metrics, Session, Stage, Task, TaskNames};
 use crate::arena::{ArenaError, Region};
-use crate::checkin::{CheckpointReader, Plan, PlanError, PolicyViolation};
+use crate::checkin::{CheckpointError, CheckpointReader, KeptMask, Plan, PlanError, PolicyViolation};
 use crate::report::EgressRecord;
 use crate::wire::{Reader, WireError, checksum, encode_document};
 use serde::{Deserialize, Serialize};
 
 const MAGIC: [u8; 4] = *b"SKSS";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Longest encoded state, without the memory.
-const MAX_STATE: usize = 256 + 24 * crate::checkin::MAX_LAYERS;
+const MAX_STATE: usize = 288 + 24 * crate::checkin::MAX_LAYERS;
 
 #[derive(Serialize, Deserialize)]
 struct State {
@@ -45,6 +45,7 @@ enum SavedStage {
 struct SavedTask {
     id: u64,
     checkpoint: u32,
+    base: Option<u32>,
     fingerprint: u32,
     plan: Plan,
 }
@@ -72,6 +73,13 @@ pub enum SaveError {
     Policy(PolicyViolation),
     /// The memory is not fit for the saved session.
     Memory(ArenaError),
+    /// The download is of changes, and the masks that they change are not those that were given.
+    Mask {
+        /// Fingerprint of the masks that it takes.
+        expected: u32,
+        /// Of those that were given, if any were; the same, if they are the masks of another network.
+        got: Option<u32>,
+    },
 }
 
 impl core::fmt::Display for SaveError {
@@ -86,6 +94,12 @@ impl core::fmt::Display for SaveError {
             Self::Population => write!(f, "the saved plan is for another population"),
             Self::Policy(e) => write!(f, "refused by the app's policy: {e}"),
             Self::Memory(e) => write!(f, "{e}"),
+            Self::Mask { expected, got: None } => {
+                write!(f, "the download is of changes of the kept masks {expected:08x}, which were not given")
+            }
+            Self::Mask { expected, got: Some(got) } => {
+                write!(f, "the download is of changes of the kept masks {expected:08x}, given were {got:08x}")
+            }
         }
     }
 }
@@ -133,9 +147,10 @@ impl<'a> Session<'a> {
             Stage::Abandon(_) | Stage::Done(_) => return Err(SaveError::Finished),
         };
         let task = self.task.as_ref().map(|t| SavedTask {
-            id: t.id,
-            checkpoint: t.checkpoint,
-            fingerprint: t.fingerprint,
+            id: t.names.id,
+            checkpoint: t.names.checkpoint,
+            base: t.names.base,
+            fingerprint: t.names.fingerprint,
             plan: t.plan.clone(),
         });
         let state = State { id: self.id, seed: self.seed, stage, metrics: self.metrics, egress: self.egress, task };
@@ -154,8 +169,32 @@ impl<'a> Session<'a> {
     /// Goes on where [`save`](Self::save) was called. `config` must be the same as then; the policy is checked again.
     ///
     /// # Errors
-    /// [`SaveError`] says what does not fit; the saved bytes are never half used.
+    /// [`SaveError`] says what does not fit; the saved bytes are never half used. [`SaveError::Mask`] if the session had
+    /// kept masks and was downloading their changes: that goes on with [`restore_with_mask`](Self::restore_with_mask).
     pub fn restore(memory: &'a mut [u8], config: Config, saved: &[u8]) -> Result<Self, SaveError> {
+        Self::restored(memory, config, saved, None)
+    }
+
+    /// The same for a session that was made [`with_mask`](Self::with_mask): `kept` must be the same masks, as long as their
+    /// changes are downloaded. Before and afterwards any do, or none.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore).
+    pub fn restore_with_mask(
+        memory: &'a mut [u8],
+        config: Config,
+        saved: &[u8],
+        kept: KeptMask<'a>,
+    ) -> Result<Self, SaveError> {
+        Self::restored(memory, config, saved, Some(kept))
+    }
+
+    fn restored(
+        memory: &'a mut [u8],
+        config: Config,
+        saved: &[u8],
+        kept: Option<KeptMask<'a>>,
+    ) -> Result<Self, SaveError> {
         let (content, sum) = saved.split_last_chunk::<4>().ok_or(WireError::Malformed)?;
         if checksum(content).to_le_bytes() != *sum {
             return Err(WireError::Checksum.into());
@@ -165,20 +204,31 @@ impl<'a> Session<'a> {
         let mut session = Self::with_seed(memory, config, state.seed, state.id).map_err(SaveError::Memory)?;
         session.metrics = state.metrics;
         session.egress = state.egress;
-        if let Some(SavedTask { id, checkpoint, fingerprint, plan }) = state.task {
+        session.kept = kept;
+        if let Some(SavedTask { id, checkpoint, base, fingerprint, plan }) = state.task {
             plan.validate().map_err(SaveError::Plan)?;
             if plan.population != session.config.population {
                 return Err(SaveError::Population);
             }
             session.config.policy.check(&plan).map_err(SaveError::Policy)?;
             session.config.policy.check_download(checkpoint).map_err(SaveError::Policy)?;
-            let (names, max_frame) = ((id, checkpoint, fingerprint), session.config.max_frame);
+            let names = TaskNames { id, checkpoint, base, fingerprint };
+            let max_frame = session.config.max_frame;
             let task = Task::lay_out(&mut session.task, names, &plan, max_frame).map_err(SaveError::Plan)?;
             session.arena.check(task.memory.total).map_err(SaveError::Memory)?;
         }
         session.stage = match (state.stage, &session.task) {
             (SavedStage::CheckIn, _) => Stage::CheckIn,
-            (SavedStage::Download(reader), Some(task)) if reader.is_consistent(&task.graph) => Stage::Download(reader),
+            (SavedStage::Download(reader), Some(task)) => {
+                let from = task.download(kept).map_err(|e| match e {
+                    CheckpointError::Base { kept: got, got: expected } => SaveError::Mask { expected, got },
+                    _ => WireError::Malformed.into(),
+                })?;
+                if !reader.is_consistent(&from) {
+                    return Err(WireError::Malformed.into());
+                }
+                Stage::Download(reader)
+            }
             (SavedStage::Probe, Some(task)) if !task.memory.probe.is_empty() => Stage::Probe,
             (SavedStage::Train { step, loss }, Some(_)) => Stage::Train { step, loss },
             (SavedStage::Upload { total, received }, Some(task))
@@ -199,6 +249,7 @@ impl<'a> Session<'a> {
             if !task.graph.patterns_are_valid(session.arena.view(row_ptrs), session.arena.view(columns)) {
                 return Err(WireError::Malformed.into());
             }
+            session.has_masks = true;
         }
         Ok(session)
     }

@@ -46,11 +46,16 @@ pub enum Request<'a> {
         session: u64,
         /// Longest frame that the device can receive, bytes.
         max_frame: u32,
+        /// Fingerprint of the masks that the device kept, if its app gave it some; it says in which span of rounds the
+        /// device last took part: see [`KeptMask`](crate::checkin::KeptMask).
+        mask: Option<u32>,
     },
     /// Asks for the checkpoint from `offset` on.
     Fetch {
         /// The task.
         task: u64,
+        /// The form of the checkpoint, as the task said it.
+        base: Option<u32>,
         /// Bytes already there.
         offset: u32,
         /// Longest frame that the device can receive, bytes.
@@ -83,6 +88,8 @@ pub enum Response {
         task: u64,
         /// Length of the checkpoint, bytes.
         checkpoint: u32,
+        /// Fingerprint of the masks of which the checkpoint has the changes; none if it has whole masks.
+        base: Option<u32>,
         /// After this many ms a report is late.
         deadline_ms: u32,
     },
@@ -90,8 +97,11 @@ pub enum Response {
     Rejected(Rejection),
     /// A piece of the checkpoint; the payload is the bytes from `offset` on.
     Piece {
-        /// The round: a piece is the same for all devices of a round, so that a server makes it once.
+        /// The round: a piece is the same for all devices of a round that have the same masks, or none, so that a server
+        /// makes it once.
         round: u32,
+        /// The form of the checkpoint that it is a piece of, as the task said it.
+        base: Option<u32>,
         /// Where the payload belongs.
         offset: u32,
     },
@@ -211,6 +221,7 @@ mod tests {
             population: &name,
             session: u64::MAX,
             max_frame: u32::MAX,
+            mask: Some(u32::MAX),
         };
         let mut out = [0; 512];
         assert!(longest.encode(&[], &mut out).unwrap() - FRAME_OVERHEAD <= MAX_MESSAGE);

@@ -73,6 +73,24 @@ pub fn checksum(bytes: &[u8]) -> u32 {
     twox_hash::XxHash32::oneshot(0, bytes)
 }
 
+/// [`checksum`] of bytes that come in pieces.
+pub(crate) struct Checksum(twox_hash::XxHash32);
+
+impl Checksum {
+    pub(crate) fn new() -> Self {
+        Self(twox_hash::XxHash32::with_seed(0))
+    }
+
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        core::hash::Hasher::write(&mut self.0, bytes);
+    }
+
+    /// Of all that was added.
+    pub(crate) fn get(&self) -> u32 {
+        self.0.finish_32()
+    }
+}
+
 /// Writes `magic, version, postcard(value)`.
 pub(crate) fn encode_document<T: Serialize>(
     magic: [u8; 4],

@@ -106,6 +106,7 @@ section!(
         prune_every: u32 = 5,
         drop_fraction: f32 = 0.3,
         crossover: f32 = 0.5,
+        remembered_masks: u32 = 8,
     }
 );
 section!(

@@ -63,6 +63,7 @@ impl Pruning {
             drop_fraction: self.drop_fraction,
             seed,
             crossover: self.crossover,
+            remembered: self.remembered_masks,
         }
     }
 }

@@ -146,7 +146,7 @@ fn suggestion(key: &str) -> String {
 }
 
 fn check(config: &RunConfig) -> Result<(), ConfigError> {
-    let ranges: [(&str, f64, f64, f64); 19] = [
+    let ranges: [(&str, f64, f64, f64); 20] = [
         ("rounds", f64::from(config.fleet.rounds), 1.0, 1e6),
         ("cohort", f64::from(config.fleet.cohort), 1.0, 1e7),
         ("over_selection", config.fleet.over_selection, 1.0, 100.0),
@@ -156,6 +156,7 @@ fn check(config: &RunConfig) -> Result<(), ConfigError> {
         ("sparsity", f64::from(config.pruning.sparsity), 0.0, 0.999),
         ("drop_fraction", f64::from(config.pruning.drop_fraction), 0.0, 1.0),
         ("crossover", f64::from(config.pruning.crossover), 0.0, 1.0),
+        ("remembered_masks", f64::from(config.pruning.remembered_masks), 0.0, 1000.0),
         ("clip_norm", f64::from(config.privacy.clip_norm), 1e-9, 1e9),
         ("noise_multiplier", f64::from(config.privacy.noise_multiplier), 0.0, 1e6),
         ("dp_delta", config.privacy.dp_delta, 1e-300, 0.999),

@@ -67,6 +67,7 @@ pub const SETTINGS: &[Setting] = &[
     s("pruning", "prune_every", "rounds", "between two masks"),
     s("pruning", "drop_fraction", "", "part of the live params that set and rigl replace at first"),
     s("pruning", "crossover", "", "weights of a higher density run through the dense loops"),
+    s("pruning", "remembered_masks", "", "earlier masks of which devices download only the changes"),
     s("privacy", "clip_norm", "params", "L2 bound of a delta"),
     s("privacy", "noise_multiplier", "clip norms", "standard deviation of the noise on the sum; 0 is none"),
     s("privacy", "noise_on", "", "`server` (it is trusted with clipped deltas) or `device` (each adds its share)"),

@@ -1,13 +1,15 @@
 //! One virtual device in one round.
 
 use super::time::Fate;
-use super::{Purpose, TimeModel, stream};
+use super::{Purpose, TimeModel, Written, stream};
 use crate::data::Federated;
 use crate::report::StageBytes;
 use siskin::arena::ArenaError;
+use siskin::checkin::KeptMask;
 use siskin::data::{ExampleStore, StoreError};
 use siskin::session::{Config, Metrics, Outcome, Poll, Session};
 use siskin_server::round::{Answer, Exchange, RequestKind, Round};
+use std::sync::Arc;
 
 /// A device's examples, in the data set that all share.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +83,8 @@ pub struct DeviceRun {
     pub ended: Ended,
     /// Numbers that only a simulator sees.
     pub metrics: Metrics,
+    /// The masks that it keeps for its next round, if it came as far as to have them.
+    pub kept: Option<Arc<[u8]>>,
 }
 
 impl DeviceRun {
@@ -93,7 +97,8 @@ impl DeviceRun {
             }
             RequestKind::Fetch => {
                 self.up.checkpoint += up;
-                self.down.checkpoint += down;
+                self.down.mask += exchange.mask as u64;
+                self.down.checkpoint += down - exchange.mask as u64;
             }
             RequestKind::Upload => {
                 self.up.report_payload += exchange.report as u64;
@@ -113,6 +118,7 @@ impl DeviceRun {
 pub struct Worker {
     arena: Vec<u64>,
     saved: Vec<u8>,
+    mask: Vec<u8>,
     answer: Vec<u8>,
 }
 
@@ -121,7 +127,7 @@ impl Worker {
         self.arena.resize(bytes.div_ceil(8), 0);
     }
 
-    /// Check-in to finished report. The session is saved before its upload, because whether a report counts is decided in
+    /// Check-in to finished report, with the masks that the device `kept`; new ones are shared in `written`. The session is saved before its upload, because whether a report counts is decided in
     /// the order of arrival.
     ///
     /// # Errors
@@ -136,6 +142,8 @@ impl Worker {
         arena_bytes: usize,
         time: &TimeModel,
         seed: u64,
+        kept: Option<&[u8]>,
+        written: &Written,
     ) -> Result<DeviceRun, ArenaError> {
         let number = round.offer.plan.round;
         let Fate { checkin_ms, dies_after } = time.fate(number, device);
@@ -146,6 +154,7 @@ impl Worker {
             down: StageBytes::default(),
             ended: Ended::DroppedOut,
             metrics: Metrics::default(),
+            kept: None,
         };
         let mut store = Examples::new(data, device);
         let mut left = dies_after.map(|part| (part * expected_polls(round, &store, config)) as u64);
@@ -153,6 +162,9 @@ impl Worker {
         let mut rng = stream(seed, Purpose::Session, u64::from(number), device as u64);
         let memory = &mut bytemuck::cast_slice_mut(&mut self.arena)[..arena_bytes];
         let mut session = Session::new(memory, config.clone(), &mut rng)?;
+        if let Some(kept) = kept.and_then(|bytes| KeptMask::parse(bytes).ok()) {
+            session = session.with_mask(kept);
+        }
         let mut now = checkin_ms as u64;
         let mut steps = 0;
         loop {
@@ -163,7 +175,13 @@ impl Worker {
                 *left -= 1;
             }
             match session.poll(now, &mut store) {
-                Poll::Working { of, .. } => steps = steps.max(of),
+                Poll::Working { of, .. } => {
+                    steps = steps.max(of);
+                    if let (None, Some(length)) = (&run.kept, session.kept_mask_len()) {
+                        self.mask.resize(length, 0);
+                        run.kept = session.keep_mask(&mut self.mask).ok().map(|n| written.share(&self.mask[..n]));
+                    }
+                }
                 Poll::Receive { until_ms } => now = until_ms,
                 Poll::Finished(outcome) => {
                     run.ended = Ended::Without(outcome);

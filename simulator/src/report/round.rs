@@ -112,7 +112,10 @@ pub struct StageBytes {
     pub check_in: u64,
     /// The plan.
     pub plan: u64,
-    /// The checkpoint: params and mask.
+    /// Masks in the checkpoint, or what changed in them since those that the device kept.
+    #[serde(default)]
+    pub mask: u64,
+    /// The rest of the checkpoint: params.
     pub checkpoint: u64,
     /// The coded delta inside reports.
     pub report_payload: u64,
@@ -133,11 +136,12 @@ impl StageBytes {
 
     /// (name, bytes) in the order in which a round sends them.
     #[must_use]
-    pub fn by_stage(&self) -> [(&'static str, u64); 7] {
+    pub fn by_stage(&self) -> [(&'static str, u64); 8] {
         [
             ("check-in", self.check_in),
             ("plan", self.plan),
-            ("checkpoint", self.checkpoint),
+            ("mask", self.mask),
+            ("checkpoint without mask", self.checkpoint),
             ("report payload", self.report_payload),
             ("report header and framing", self.report_framing),
             ("acks", self.acks),
@@ -149,6 +153,7 @@ impl StageBytes {
     pub(crate) fn add(&mut self, other: &Self) {
         self.check_in += other.check_in;
         self.plan += other.plan;
+        self.mask += other.mask;
         self.checkpoint += other.checkpoint;
         self.report_payload += other.report_payload;
         self.report_framing += other.report_framing;

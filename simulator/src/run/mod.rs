@@ -12,7 +12,7 @@ pub use round::{Timing, run_round};
 
 use crate::config::{ConfigError, ProgressMode, RunConfig};
 use crate::data::{DataError, Federated, digits, idx, text};
-use crate::fleet::{Purpose, TimeModel, stream};
+use crate::fleet::{KeptMasks, Purpose, TimeModel, stream};
 use crate::progress::{Mode, Progress};
 use crate::report::{RunReport, WriteError, Written, check_writable, write_all};
 use siskin::arena::ArenaError;
@@ -132,6 +132,7 @@ fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Re
     let mut report = RunReport::new(command, seed);
     let mut progress = Progress::new(u64::from(config.fleet.rounds), mode(config.run.progress));
     let mut rounds = Vec::new();
+    let mut kept = KeptMasks::default();
     let mut timing = Timing::default();
     let mut clock_ms = 0;
     let mut cost = summary::Cost::default();
@@ -143,7 +144,7 @@ fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Re
         let selected = select(server.settings(), data.devices(), &mut coins);
         let mut noise = stream(seed, Purpose::Noise, u64::from(number), 0);
         let (mut record, largest) =
-            run_round(&mut server, round, data, &selected, &device, &time, seed, &mut noise, &mut timing)?;
+            run_round(&mut server, round, data, &selected, &device, &time, seed, &mut noise, &mut kept, &mut timing)?;
         clock_ms += (record.virtual_time_s.unwrap_or(0.0) * 1e3) as u64;
         record.virtual_time_s = Some(clock_ms as f64 / 1e3);
         cost.report(largest);

@@ -2,7 +2,7 @@
 
 use super::RunError;
 use crate::data::Federated;
-use crate::fleet::{DeviceRun, Ended, TimeModel, Worker};
+use crate::fleet::{DeviceRun, Ended, KeptMasks, TimeModel, Worker, Written};
 use crate::report::{BitsPerParam, Dropped, RoundRecord, StageTime, Timings};
 use rand_core::CryptoRng;
 use rayon::prelude::*;
@@ -44,7 +44,8 @@ impl Timing {
     }
 }
 
-/// Runs one round that is open and closes it; gives its record and the bytes of its largest report.
+/// Runs one round that is open and closes it; gives its record and the bytes of its largest report. Devices have the masks that
+/// they `kept`, and keep those of this round.
 ///
 /// # Errors
 /// [`RunError`] if the server cannot step or a device has no memory to check in with.
@@ -58,17 +59,25 @@ pub fn run_round(
     time: &TimeModel,
     seed: u64,
     noise: &mut impl CryptoRng,
+    kept: &mut KeptMasks,
     timing: &mut Timing,
 ) -> Result<(RoundRecord, u64), RunError> {
     let since = Instant::now();
     let arena_bytes = MemoryPlan::new(&round.offer.plan, &round.offer.graph, config.max_frame).total;
+    let written = Written::after(kept, selected);
     let trained: Result<Vec<DeviceRun>, ArenaError> = selected
         .par_iter()
         .map_init(Worker::default, |worker, &device| {
-            worker.train(data, device, &round, config, arena_bytes, time, seed)
+            let mask = kept.get(device).map(|mask| &mask[..]);
+            worker.train(data, device, &round, config, arena_bytes, time, seed, mask, &written)
         })
         .collect();
     let mut runs = trained?;
+    for run in &mut runs {
+        if let Some(mask) = run.kept.take() {
+            kept.keep(run.device, mask);
+        }
+    }
     timing.train += since.elapsed();
 
     // Whether a report counts can depend on those before it: by virtual time, then by number, never by thread.

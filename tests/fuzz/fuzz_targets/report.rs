@@ -56,7 +56,7 @@ fuzz_target!(|bytes: &[u8]| {
     report.extend_from_slice(payload);
     let (protocol, capabilities) = (PROTOCOL_VERSION, Capabilities::ALL);
     let population = plan.population.as_str();
-    let check_in = Request::CheckIn { protocol, capabilities, population, session: 1, max_frame: 4096 };
+    let check_in = Request::CheckIn { protocol, capabilities, population, session: 1, max_frame: 4096, mask: None };
     let Response::Task { task, .. } = ask(&round, &check_in, &[]) else { panic!("no task") };
     ask(&round, &Request::Upload { task, total: report.len() as u32, offset: 0 }, &report);
     let closed = server.close(round, &mut rng(0)).unwrap();

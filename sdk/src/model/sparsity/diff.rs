@@ -1,24 +1,25 @@
-//! What changed between two masks, in few bytes.
+//! What changed between two masks, in few bytes: how a mask travels to a device that has the one before.
 //!
 //! | what | bytes |
 //! |---|---|
-//! | params that died | varint |
-//! | params that came to life | varint |
-//! | those that died, rising | a varint each: how many params were passed over since the one before |
-//! | those that came to life, rising | the same, from the start again |
+//! | params that changed | varint |
+//! | those params, rising | a varint each: how many params were passed over since the one before |
 //!
-//! A varint is LEB128 in its shortest form: 7 bits a byte, least significant group first, the high bit set in all but the
-//! last. The first index of a list is its own gap; each later one is the index before, plus the gap, plus 1: no index can
-//! come twice or out of order, so one change has one form. The number of params is not in the bytes; both sides know it.
+//! A param that lived dies, one that did not live comes to life: whoever reads this has the old mask, so that one list is
+//! enough. A varint is LEB128 in its shortest form: 7 bits a byte, least significant group first, the high bit set in all
+//! but the last. The first index is its own gap; each later one is the index before, plus the gap, plus 1: no index can come
+//! twice or out of order, so one change has one form. The number of params is not in the bytes; both sides know it.
 
+use super::Bitmap;
 use super::bitmap::bits;
-use super::{Bitmap, BitmapMut};
+use serde::{Deserialize, Serialize};
 
-/// Why bytes are no change of a mask, or a change does not fit a mask. Offsets count from the first byte.
+/// Why there is no change from one mask to another, or why bytes are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum MaskDiffError {
-    /// Two masks of different lengths, or a change of a mask of another length.
+    /// Two masks of different lengths.
     Length {
         /// Bits expected.
         expected: usize,
@@ -37,52 +38,24 @@ pub enum MaskDiffError {
         /// Params.
         got: usize,
     },
-    /// The bytes end within a number.
-    Cut {
-        /// Where the number begins.
-        at: usize,
-    },
     /// A number that is not in its shortest form, or does not fit in 32 bits.
-    Varint {
-        /// Where it begins.
-        at: usize,
-    },
-    /// A list longer than the mask, or longer than the bytes that are left.
+    Varint,
+    /// More changes than params.
     Count {
-        /// The most that it could be.
-        expected: usize,
-        /// What the bytes say.
-        got: usize,
-    },
-    /// A param beyond the last.
-    Index {
-        /// Where its gap begins.
-        at: usize,
         /// Params.
-        expected: usize,
+        expected: u32,
+        /// What the bytes say.
+        got: u32,
+    },
+    /// A param beyond the last, or so near to it that the changes still to come have no room.
+    Index {
+        /// The last param that it could be.
+        expected: u32,
         /// The index.
         got: u64,
     },
-    /// A param that dies and comes to life.
-    Both {
-        /// The param.
-        index: usize,
-    },
-    /// Bytes are left over.
-    Trailing {
-        /// Where they begin.
-        at: usize,
-    },
-    /// A param dies that does not live in this mask.
-    NotLive {
-        /// The param.
-        index: usize,
-    },
-    /// A param comes to life that lives already.
-    NotPruned {
-        /// The param.
-        index: usize,
-    },
+    /// A byte after the last change.
+    Trailing,
 }
 
 impl core::fmt::Display for MaskDiffError {
@@ -91,34 +64,17 @@ impl core::fmt::Display for MaskDiffError {
             Self::Length { expected, got } => write!(f, "a mask of {got} params where {expected} belong"),
             Self::Capacity { expected, got } => write!(f, "{got} bytes for a change of {expected}"),
             Self::TooLong { got } => write!(f, "{got} params are more than a u32 can index"),
-            Self::Cut { at } => write!(f, "byte {at}: cut off within a number"),
-            Self::Varint { at } => write!(f, "byte {at}: a number that is not the shortest form of one of 32 bits"),
-            Self::Count { expected, got } => write!(f, "a list of {got} params where {expected} are the most"),
-            Self::Index { at, expected, got } => write!(f, "byte {at}: param {got} of {expected}"),
-            Self::Both { index } => write!(f, "param {index} dies and comes to life"),
-            Self::Trailing { at } => write!(f, "byte {at}: bytes are left over"),
-            Self::NotLive { index } => write!(f, "param {index} dies but does not live"),
-            Self::NotPruned { index } => write!(f, "param {index} comes to life but lives"),
+            Self::Varint => write!(f, "a number that is not the shortest form of one of 32 bits"),
+            Self::Count { expected, got } => write!(f, "{got} changes of {expected} params"),
+            Self::Index { expected, got } => write!(f, "a change of param {got} where {expected} is the last possible"),
+            Self::Trailing => write!(f, "bytes after the last change"),
         }
     }
 }
 
 impl core::error::Error for MaskDiffError {}
 
-/// Longest varint of a `u32`.
-const MAX_VARINT: usize = 5;
-
-/// A change of a mask, checked, over the bytes that carry it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MaskDiff<'a> {
-    /// `dropped` gaps, then `grown` gaps, and nothing else; all indices are below `len`, none is in both lists.
-    gaps: &'a [u8],
-    dropped: u32,
-    grown: u32,
-    len: u32,
-}
-
-/// Bytes of the change from `old` to `new`.
+/// Bytes of the change from `old` to `new`. Costs one pass over the masks' bytes.
 ///
 /// # Errors
 /// [`MaskDiffError`]: masks of different lengths, or too long.
@@ -128,120 +84,33 @@ pub fn mask_diff_len(old: Bitmap<'_>, new: Bitmap<'_>) -> Result<usize, MaskDiff
     Ok(bytes)
 }
 
-impl<'a> MaskDiff<'a> {
-    /// Writes the change from `old` to `new` to the front of `out`; gives its bytes. Costs eight passes over the masks' bytes.
-    ///
-    /// # Errors
-    /// [`MaskDiffError`]: masks of different lengths, or too long; `out` too short. Nothing is written then.
-    ///
-    /// ```
-    /// use siskin::model::sparsity::{Bitmap, BitmapMut, MaskDiff};
-    /// let (old, new) = ([0b0110u8], [0b1010u8]);
-    /// let (old, new) = (Bitmap::new(&old, 4).unwrap(), Bitmap::new(&new, 4).unwrap());
-    /// let mut out = [0; 8];
-    /// let n = MaskDiff::encode(old, new, &mut out).unwrap();
-    /// assert_eq!(out[..n], [1, 1, 2, 3]); // one dies: param 2; one comes to life: param 3
-    /// let mut bits = [0b0110];
-    /// MaskDiff::decode(&out[..n], 4).unwrap().apply(&mut BitmapMut::new(&mut bits, 4).unwrap()).unwrap();
-    /// assert_eq!(bits, [0b1010]);
-    /// ```
-    pub fn encode(old: Bitmap<'_>, new: Bitmap<'_>, out: &mut [u8]) -> Result<usize, MaskDiffError> {
-        let (expected, got) = (mask_diff_len(old, new)?, out.len());
-        let out = out.get_mut(..expected).ok_or(MaskDiffError::Capacity { expected, got })?;
-        let mut slots = out.iter_mut();
-        emit(old, new, |byte| {
-            if let Some(slot) = slots.next() {
-                *slot = byte;
-            }
-        })?;
-        Ok(expected)
-    }
-
-    /// Checks that `bytes` are a change of a mask of `len` params, and nothing else.
-    ///
-    /// # Errors
-    /// [`MaskDiffError`], which says where.
-    pub fn decode(bytes: &'a [u8], len: usize) -> Result<Self, MaskDiffError> {
-        let len32 = u32::try_from(len).map_err(|_| MaskDiffError::TooLong { got: len })?;
-        let mut reader = Reader { bytes, at: 0 };
-        let (dropped, grown) = (reader.varint()?, reader.varint()?);
-        // A gap takes a byte at least, and no param is in both lists.
-        let most = len.min(bytes.len() - reader.at);
-        let got = u64::from(dropped) + u64::from(grown);
-        if got > most as u64 {
-            return Err(MaskDiffError::Count { expected: most, got: usize::try_from(got).unwrap_or(usize::MAX) });
+/// Writes the change from `old` to `new` to the front of `out`; gives its bytes. Costs four passes over the masks' bytes.
+///
+/// # Errors
+/// [`MaskDiffError`]: masks of different lengths, or too long; `out` too short. Nothing is written then.
+///
+/// ```
+/// use siskin::model::sparsity::{Bitmap, MaskDiffReader, write_mask_diff};
+/// let (old, new) = ([0b0110u8], [0b1010u8]);
+/// let (old, new) = (Bitmap::new(&old, 4).unwrap(), Bitmap::new(&new, 4).unwrap());
+/// let mut out = [0; 8];
+/// let n = write_mask_diff(old, new, &mut out).unwrap();
+/// assert_eq!(out[..n], [2, 2, 0]); // two changes: param 2, and the one right behind it
+/// let mut reader = MaskDiffReader::new();
+/// let changed: Vec<u32> = out[..n].iter().filter_map(|byte| reader.push(*byte, 4).unwrap()).collect();
+/// assert_eq!(changed, [2, 3]);
+/// assert!(reader.is_done());
+/// ```
+pub fn write_mask_diff(old: Bitmap<'_>, new: Bitmap<'_>, out: &mut [u8]) -> Result<usize, MaskDiffError> {
+    let (expected, got) = (mask_diff_len(old, new)?, out.len());
+    let out = out.get_mut(..expected).ok_or(MaskDiffError::Capacity { expected, got })?;
+    let mut slots = out.iter_mut();
+    emit(old, new, |byte| {
+        if let Some(slot) = slots.next() {
+            *slot = byte;
         }
-        let gaps = &bytes[reader.at..];
-        for count in [dropped, grown] {
-            let mut next = 0u64;
-            for _ in 0..count {
-                let at = reader.at;
-                let index = next + u64::from(reader.varint()?);
-                if index >= u64::from(len32) {
-                    return Err(MaskDiffError::Index { at, expected: len, got: index });
-                }
-                next = index + 1;
-            }
-        }
-        if reader.at < bytes.len() {
-            return Err(MaskDiffError::Trailing { at: reader.at });
-        }
-        let diff = Self { gaps, dropped, grown, len: len32 };
-        match common(diff.dropped(), diff.grown()) {
-            Some(index) => Err(MaskDiffError::Both { index }),
-            None => Ok(diff),
-        }
-    }
-
-    /// Params of the masks.
-    pub fn len(&self) -> usize {
-        self.len as usize
-    }
-
-    /// Whether nothing changes.
-    pub fn is_empty(&self) -> bool {
-        self.dropped == 0 && self.grown == 0
-    }
-
-    /// The params that die, rising.
-    pub fn dropped(&self) -> impl ExactSizeIterator<Item = usize> + use<'a> {
-        Indices { reader: Reader { bytes: self.gaps, at: 0 }, left: self.dropped, next: 0 }
-    }
-
-    /// The params that come to life, rising. Reads over those that die first.
-    pub fn grown(&self) -> impl ExactSizeIterator<Item = usize> + use<'a> {
-        let mut reader = Reader { bytes: self.gaps, at: 0 };
-        for _ in 0..self.dropped {
-            // Checked when this was made.
-            let _ = reader.varint();
-        }
-        Indices { reader, left: self.grown, next: 0 }
-    }
-
-    /// Makes the old mask the new one.
-    ///
-    /// # Errors
-    /// [`MaskDiffError`]: a mask of another length, a param that dies but does not live, or comes to life but lives.
-    /// Nothing is written then.
-    pub fn apply(&self, mask: &mut BitmapMut<'_>) -> Result<(), MaskDiffError> {
-        if mask.len() != self.len() {
-            return Err(MaskDiffError::Length { expected: self.len(), got: mask.len() });
-        }
-        let old = mask.as_bitmap();
-        if let Some(index) = self.dropped().find(|&i| old.get(i) != Some(true)) {
-            return Err(MaskDiffError::NotLive { index });
-        }
-        if let Some(index) = self.grown().find(|&i| old.get(i) != Some(false)) {
-            return Err(MaskDiffError::NotPruned { index });
-        }
-        for i in self.dropped() {
-            mask.set(i, false);
-        }
-        for i in self.grown() {
-            mask.set(i, true);
-        }
-        Ok(())
-    }
+    })?;
+    Ok(expected)
 }
 
 /// Calls `byte` with the bytes of the change.
@@ -252,23 +121,20 @@ fn emit(old: Bitmap<'_>, new: Bitmap<'_>, mut byte: impl FnMut(u8)) -> Result<()
     if u32::try_from(old.len()).is_err() {
         return Err(MaskDiffError::TooLong { got: old.len() });
     }
-    // The indices are below the length, which is a `u32`.
-    put(only(old, new).count() as u32, &mut byte);
-    put(only(new, old).count() as u32, &mut byte);
-    for (from, but_not) in [(old, new), (new, old)] {
-        let mut next = 0;
-        for i in only(from, but_not) {
-            put((i - next) as u32, &mut byte);
-            next = i + 1;
-        }
+    // Counts and indices are at most the length, which is a `u32`.
+    put(changed(old, new).count() as u32, &mut byte);
+    let mut next = 0;
+    for i in changed(old, new) {
+        put((i - next) as u32, &mut byte);
+        next = i + 1;
     }
     Ok(())
 }
 
-/// The set bits of `from` that are not set in `but_not`, rising.
-fn only<'a>(from: Bitmap<'a>, but_not: Bitmap<'a>) -> impl Iterator<Item = usize> + 'a {
-    let bytes = from.bytes().iter().zip(but_not.bytes());
-    bytes.enumerate().flat_map(|(at, (byte, other))| bits(at, byte & !other))
+/// The bits that differ, rising.
+fn changed<'a>(old: Bitmap<'a>, new: Bitmap<'a>) -> impl Iterator<Item = usize> + 'a {
+    let bytes = old.bytes().iter().zip(new.bytes());
+    bytes.enumerate().flat_map(|(at, (old, new))| bits(at, old ^ new))
 }
 
 fn put(mut value: u32, byte: &mut impl FnMut(u8)) {
@@ -279,63 +145,82 @@ fn put(mut value: u32, byte: &mut impl FnMut(u8)) {
     byte(value as u8);
 }
 
-/// The first index in both of two rising lists.
-fn common(mut a: impl Iterator<Item = usize>, mut b: impl Iterator<Item = usize>) -> Option<usize> {
-    let (mut x, mut y) = (a.next()?, b.next()?);
-    while x != y {
-        if x < y {
-            x = a.next()?;
-        } else {
-            y = b.next()?;
-        }
+/// Reads a change as it arrives, byte by byte. A small value: a reader that was saved goes on where it stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct MaskDiffReader {
+    /// The number that is being read, as far as it is here.
+    value: u32,
+    /// Bytes of it that are here, at most 4.
+    read: u8,
+    /// Changes still to come; none before their number is known.
+    left: Option<u32>,
+    /// The first param that can still change: all before it are settled.
+    next: u32,
+}
+
+impl MaskDiffReader {
+    /// One that stands before the first byte.
+    pub const fn new() -> Self {
+        Self { value: 0, read: 0, left: None, next: 0 }
     }
-    Some(x)
-}
 
-#[derive(Clone, Copy, Debug)]
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Reader<'_> {
-    fn varint(&mut self) -> Result<u32, MaskDiffError> {
-        let at = self.at;
-        let mut value = 0u64;
-        for i in 0..MAX_VARINT {
-            let byte = *self.bytes.get(at + i).ok_or(MaskDiffError::Cut { at })?;
-            value |= u64::from(byte & 0x7f) << (7 * i);
-            if byte < 0x80 {
-                // A last group of zeros could be left out; five groups can exceed 32 bits.
-                let shortest = i == 0 || byte != 0;
-                self.at = at + i + 1;
-                return u32::try_from(value).ok().filter(|_| shortest).ok_or(MaskDiffError::Varint { at });
+    /// Takes the next byte of a change of a mask of `len` params; gives the param that changes, if the byte completes it.
+    ///
+    /// # Errors
+    /// [`MaskDiffError`]; the reader must not be used any more then.
+    pub fn push(&mut self, byte: u8, len: u32) -> Result<Option<u32>, MaskDiffError> {
+        if self.is_done() {
+            return Err(MaskDiffError::Trailing);
+        }
+        let group = u32::from(byte & 0x7f);
+        // Of the fifth group four bits are left of 32. A last group of zeros could have been left out.
+        let fits = self.read < 4 || (self.read == 4 && byte < 0x10);
+        if !fits || (byte == 0 && self.read > 0) {
+            return Err(MaskDiffError::Varint);
+        }
+        self.value |= group << (7 * self.read);
+        self.read += 1;
+        if byte >= 0x80 {
+            return Ok(None);
+        }
+        let value = core::mem::take(&mut self.value);
+        self.read = 0;
+        let Some(left) = self.left else {
+            if value > len {
+                return Err(MaskDiffError::Count { expected: len, got: value });
             }
+            self.left = Some(value);
+            return Ok(None);
+        };
+        let index = u64::from(self.next) + u64::from(value);
+        // Those after it need a param each. There is one to come at least, so this one is counted in `left`.
+        let end = len.saturating_sub(left - 1);
+        if index >= u64::from(end) {
+            return Err(MaskDiffError::Index { expected: end.saturating_sub(1), got: index });
         }
-        Err(MaskDiffError::Varint { at })
-    }
-}
-
-/// The indices of one list, whose gaps were checked.
-struct Indices<'a> {
-    reader: Reader<'a>,
-    left: u32,
-    next: usize,
-}
-
-impl Iterator for Indices<'_> {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        self.left = self.left.checked_sub(1)?;
-        let index = self.next + self.reader.varint().ok()? as usize;
-        self.next = index + 1;
-        Some(index)
+        let index = index as u32;
+        (self.left, self.next) = (Some(left - 1), index + 1);
+        Ok(Some(index))
     }
 
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left as usize, Some(self.left as usize))
+    /// True if the change is complete.
+    pub fn is_done(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Params from the first that are settled: those up to the last change, with it.
+    pub fn settled(&self) -> u32 {
+        self.next
+    }
+
+    /// True if a reader that comes from a saved session stands at a possible place in a change of `len` params.
+    pub(crate) fn is_consistent(&self, len: u32) -> bool {
+        let room = len.checked_sub(self.next);
+        let number = self.read <= 4 && u64::from(self.value) < 1 << (7 * self.read);
+        let place = match self.left {
+            None => self.next == 0,
+            Some(left) => room.is_some_and(|room| left <= room) && (left > 0 || (self.read == 0 && self.value == 0)),
+        };
+        number && place
     }
 }
-
-impl ExactSizeIterator for Indices<'_> {}

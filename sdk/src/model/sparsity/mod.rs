@@ -9,7 +9,7 @@
 //! | one ranking over all tensors? | [`global_mask`], [`SaliencySum`] (SNIP, over clients) |
 //! | a mask that moves? | [`set_update`], [`rigl_update`], both [`drop_and_grow`] |
 //! | a mask before every forward pass, or for ever? | [`magnitude_ste`]; [`static_random_mask`] |
-//! | then | [`apply_mask`], [`reset_activated`]; the mask itself is a [`Bitmap`], its change a [`MaskDiff`] |
+//! | then | [`apply_mask`], [`reset_activated`]; the mask itself is a [`Bitmap`], its change: [`write_mask_diff`], [`MaskDiffReader`] |
 //!
 //! Any scores go with any sparsity type: [`SparsityType::mask`]. Nothing is allocated: the caller lends the scratch.
 //!
@@ -67,7 +67,7 @@ mod top_k;
 pub use acdc::{Acdc, AcdcError, Phase};
 pub use apply::{apply_mask, masked_copy, reset_activated};
 pub use bitmap::{Bitmap, BitmapError, BitmapMut, bitmap_bytes};
-pub use diff::{MaskDiff, MaskDiffError, mask_diff_len};
+pub use diff::{MaskDiffError, MaskDiffReader, mask_diff_len, write_mask_diff};
 pub use distribution::{Distribution, DistributionError, TensorShape, distribute, is_prunable, overall_sparsity};
 pub use drop_fraction::DropFraction;
 pub use drop_grow::drop_and_grow;

@@ -1,6 +1,7 @@
 //! From one round to the next: pick a cohort, offer a plan and a checkpoint, collect reports, step, mask again, account.
 
 mod collector;
+mod form;
 mod model;
 mod offer;
 mod pruning;

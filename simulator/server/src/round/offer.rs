@@ -1,6 +1,7 @@
 //! What a round offers, the same for all of its devices, and the answers to their requests.
 
 use super::collector::Collector;
+use super::form::{Changes, Form, Mask, Masks, piece};
 use super::{GlobalModel, Settings};
 use siskin::checkin::{
     CheckpointError, Path, Plan, PlanError, Reason, Rejection, RetryWindow, Upload, checkpoint_len, write_checkpoint,
@@ -9,7 +10,7 @@ use siskin::model::{Graph, Parameters};
 use siskin::report::growth_bound;
 use siskin::wire::{Capabilities, FRAME_OVERHEAD, Frame, MAX_MESSAGE, Request, Response, WireError};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A plan that does not fit a frame goes to nobody.
 const MAX_PLAN: usize = 16 * 1024;
@@ -39,12 +40,16 @@ pub struct Offer {
     pub fingerprint: u32,
     /// The shapes.
     pub graph: Graph,
-    /// The checkpoint as it travels.
+    /// The checkpoint as it travels to a device that has no masks.
     pub checkpoint: Vec<u8>,
     row_ptrs: Vec<u32>,
     columns: Vec<u16>,
-    /// Frames of the checkpoint for devices with this longest frame: made once, sent to all of them.
-    frames: (usize, Vec<Vec<u8>>),
+    pub(super) mask: Arc<Mask>,
+    whole: Form,
+    /// For devices that have masks.
+    changes: Vec<Changes>,
+    /// Longest frame of the devices for which frames are made once.
+    max_frame: usize,
     deadline_ms: u32,
 }
 
@@ -84,9 +89,36 @@ impl Offer {
             }
         }
         let fingerprint = Plan::fingerprint(&plan_bytes);
-        let frames = (max_frame, frames(round, &checkpoint, max_frame));
-        let deadline_ms = settings.deadline_ms;
-        Ok(Self { plan, plan_bytes, fingerprint, graph, checkpoint, row_ptrs, columns, frames, deadline_ms })
+        let mask = Arc::new(Mask::of(&graph, &checkpoint)?);
+        let whole = Form::whole(round, &graph, &checkpoint, max_frame);
+        let (changes, deadline_ms) = (Vec::new(), settings.deadline_ms);
+        Ok(Self {
+            plan,
+            plan_bytes,
+            fingerprint,
+            graph,
+            checkpoint,
+            row_ptrs,
+            columns,
+            mask,
+            whole,
+            changes,
+            max_frame,
+            deadline_ms,
+        })
+    }
+
+    /// Offers devices that kept one of `masks` what changed since.
+    pub(super) fn with_masks(mut self, masks: &Masks) -> Self {
+        self.changes = Changes::of(masks, &self.mask);
+        self
+    }
+
+    /// The checkpoint with whole masks, or as what changed since `base`; none if the masks are not known or too different.
+    fn form(&self, base: Option<u32>) -> Option<(&[u8], &Form)> {
+        let Some(base) = base else { return Some((&self.checkpoint, &self.whole)) };
+        let changes = self.changes.iter().find(|changes| changes.base() == base)?;
+        changes.get(self.plan.round, &self.graph, &self.checkpoint, &self.mask, self.max_frame)
     }
 
     /// The stored values of all tensors of `model`, as a device holds them.
@@ -107,30 +139,14 @@ impl Offer {
     }
 }
 
-fn payload_of(max_frame: usize) -> usize {
+pub(super) fn payload_of(max_frame: usize) -> usize {
     max_frame - FRAME_OVERHEAD - MAX_MESSAGE
 }
 
-fn piece(round: u32, checkpoint: &[u8], offset: usize, max_frame: usize, out: &mut Vec<u8>) {
-    let end = (offset + payload_of(max_frame)).min(checkpoint.len());
-    encode(&Response::Piece { round, offset: offset as u32 }, &checkpoint[offset..end], out);
-}
-
-fn encode(response: &Response, payload: &[u8], out: &mut Vec<u8>) {
+pub(super) fn encode(response: &Response, payload: &[u8], out: &mut Vec<u8>) {
     out.resize(FRAME_OVERHEAD + MAX_MESSAGE + payload.len(), 0);
     let length = response.encode(payload, out).unwrap_or(0);
     out.truncate(length);
-}
-
-fn frames(round: u32, checkpoint: &[u8], max_frame: usize) -> Vec<Vec<u8>> {
-    (0..checkpoint.len())
-        .step_by(payload_of(max_frame))
-        .map(|offset| {
-            let mut out = Vec::new();
-            piece(round, checkpoint, offset, max_frame, &mut out);
-            out
-        })
-        .collect()
 }
 
 /// What a request was about; for the bytes that a report shows.
@@ -157,6 +173,8 @@ pub struct Exchange {
     pub down: usize,
     /// Bytes of report in the request.
     pub report: usize,
+    /// Bytes of masks in the answer, or of what changed in them.
+    pub mask: usize,
 }
 
 /// The answer to a frame.
@@ -193,9 +211,9 @@ impl Round {
     pub fn handle<'a>(&'a self, now_ms: u64, frame: &[u8], out: &'a mut Vec<u8>) -> Answer<'a> {
         let Frame::Whole { body, version, length } = Frame::parse(frame, frame.len()) else { return Answer::Ignored };
         let Ok((request, payload)) = Request::decode(body, version) else { return Answer::Ignored };
-        let exchange = |kind, report| Exchange { kind, up: length, down: 0, report };
+        let exchange = |kind, report| Exchange { kind, up: length, down: 0, report, mask: 0 };
         match request {
-            Request::CheckIn { capabilities, population, session, max_frame, .. } => {
+            Request::CheckIn { capabilities, population, session, max_frame, mask, .. } => {
                 let rejected = |reason| Response::Rejected(Rejection { reason, retry: RetryWindow::PERMANENT });
                 let largest = self.offer.plan_bytes.len() + FRAME_OVERHEAD + MAX_MESSAGE;
                 if population != self.offer.plan.population.as_str() {
@@ -203,28 +221,29 @@ impl Round {
                 } else if !capabilities.has(Capabilities::ALL) || (max_frame as usize) < largest {
                     encode(&rejected(Reason::Unsupported), &[], out);
                 } else {
-                    let checkpoint = self.offer.checkpoint.len() as u32;
-                    let response =
-                        Response::Task { task: self.assign(session), checkpoint, deadline_ms: self.offer.deadline_ms };
+                    let base = mask.filter(|mask| self.offer.form(Some(*mask)).is_some());
+                    let checkpoint = self.offer.form(base).map_or(0, |(bytes, _)| bytes.len() as u32);
+                    let (task, deadline_ms) = (self.assign(session), self.offer.deadline_ms);
+                    let response = Response::Task { task, checkpoint, base, deadline_ms };
                     encode(&response, &self.offer.plan_bytes, out);
                 }
                 answer(out, exchange(RequestKind::CheckIn, 0))
             }
-            Request::Fetch { task, offset, max_frame } => {
-                let exchange = exchange(RequestKind::Fetch, 0);
+            Request::Fetch { task, base, offset, max_frame } => {
+                let mut exchange = exchange(RequestKind::Fetch, 0);
                 let (at, limit) = (offset as usize, max_frame as usize);
-                if !self.is_assigned(task)
-                    || at >= self.offer.checkpoint.len()
-                    || limit < 2 * (FRAME_OVERHEAD + MAX_MESSAGE)
-                {
+                let form = self.offer.form(base).filter(|_| self.is_assigned(task));
+                let Some((checkpoint, form)) =
+                    form.filter(|(checkpoint, _)| at < checkpoint.len() && limit >= 2 * (FRAME_OVERHEAD + MAX_MESSAGE))
+                else {
                     encode(&Response::Gone { task, retry: RetryWindow::TRANSIENT }, &[], out);
                     return answer(out, exchange);
+                };
+                exchange.mask = form.mask_bytes(at, limit);
+                if limit == self.offer.max_frame && at % payload_of(limit) == 0 {
+                    return answer(&form.frames[at / payload_of(limit)], exchange);
                 }
-                let (cached, frames) = &self.offer.frames;
-                if limit == *cached && at % payload_of(*cached) == 0 {
-                    return answer(&frames[at / payload_of(*cached)], exchange);
-                }
-                piece(self.offer.plan.round, &self.offer.checkpoint, at, limit, out);
+                piece(self.offer.plan.round, base, checkpoint, at, limit, out);
                 answer(out, exchange)
             }
             Request::Upload { task, total, offset } => {

@@ -134,6 +134,10 @@ pub struct Pruning {
     pub seed: u64,
     /// Weights denser than this run through the dense loops.
     pub crossover: f32,
+    /// The masks that the server remembers, of the last rounds in which they changed: devices that kept one of them download
+    /// what changed since, where that is shorter. Each takes a bit a weight, and while a round is open that a device with
+    /// it takes part in, twice the bytes of a checkpoint. With 0 everybody downloads whole masks.
+    pub remembered: u32,
 }
 
 impl Pruning {
@@ -150,6 +154,7 @@ impl Pruning {
             drop_fraction: siskin::model::sparsity::SET_DROP_FRACTION,
             seed: 0,
             crossover: 0.5,
+            remembered: 8,
         }
     }
 
@@ -163,6 +168,7 @@ impl Pruning {
         within("pruning interval", f64::from(self.every), 1.0, 1e9)?;
         within("end of pruning", f64::from(self.end), f64::from(self.start), 1e9)?;
         within("drop fraction", f64::from(self.drop_fraction), 0.0, 1.0)?;
+        within("remembered masks", f64::from(self.remembered), 0.0, 1000.0)?;
         let refuse = |name, got, range: &str| Err(SettingsError { name, got, range: range.to_owned() });
         if (self.algorithm.uses_delta() || self.algorithm.moves()) && self.end <= self.start {
             let range = format!("above its start {}: this algorithm makes its mask while the model learns", self.start);

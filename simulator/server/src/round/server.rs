@@ -1,6 +1,7 @@
 //! The server of one population: opens rounds, closes them, and knows what they cost in privacy.
 
 use super::collector::{Collector, CollectorError};
+use super::form::Masks;
 use super::model::bitmap;
 use super::{Close, Counts, GlobalModel, ModelError, Offer, OfferError, Round, Selection, Settings, SettingsError};
 use crate::aggregate::{Closed as ClosedSum, Denominator, MeanError, scatter};
@@ -75,6 +76,8 @@ pub struct Server {
     ledger: Ledger,
     round: u32,
     max_frame: usize,
+    /// Of the rounds before, as their devices may have kept them.
+    masks: Masks,
 }
 
 impl std::fmt::Debug for Server {
@@ -107,7 +110,8 @@ impl Server {
             // Nothing is assumed of who comes when: at worst one device is in every round.
             Ledger::unsampled(Adjacency::ZeroOut, u64::from(rounds.max(1)))?
         };
-        let server = Self { settings, population, model, optimizer, ledger, round: 0, max_frame };
+        let server =
+            Self { settings, population, model, optimizer, ledger, round: 0, max_frame, masks: Masks::default() };
         server.open()?;
         Ok(server)
     }
@@ -153,7 +157,7 @@ impl Server {
     /// # Errors
     /// [`ServerError`] if the settings make no valid plan.
     pub fn open(&self) -> Result<Round, ServerError> {
-        let offer = Offer::new(&self.settings, &self.model, self.round, self.max_frame)?;
+        let offer = Offer::new(&self.settings, &self.model, self.round, self.max_frame)?.with_masks(&self.masks);
         let collector = Collector::new(&self.settings, &offer)?;
         Ok(Round::new(offer, collector))
     }
@@ -163,7 +167,8 @@ impl Server {
     /// # Errors
     /// [`ServerError`]; the model is then as it was.
     pub fn close(&mut self, round: Round, rng: &mut impl CryptoRng) -> Result<Closed, ServerError> {
-        let (_, collector) = round.into_parts();
+        let (offer, collector) = round.into_parts();
+        self.masks.remember(offer.mask, self.settings.pruning.remembered as usize);
         let collected = collector.finish();
         let counts = collected.counts;
         let needed = self.needed();

@@ -207,12 +207,12 @@ impl Server {
         let encoded = match request {
             Request::CheckIn { .. } => {
                 let checkpoint = checkpoint.len() as u32;
-                Response::Task { task: TASK, checkpoint, deadline_ms: 60_000 }.encode(plan, frame)
+                Response::Task { task: TASK, checkpoint, base: None, deadline_ms: 60_000 }.encode(plan, frame)
             }
-            Request::Fetch { task: TASK, offset, .. } => {
+            Request::Fetch { task: TASK, base: None, offset, .. } => {
                 let rest = checkpoint.get(offset as usize..).ok_or("a fetch past the end")?;
                 // Pieces that end in the middle of masks and values.
-                Response::Piece { round: 7, offset }.encode(&rest[..rest.len().min(203)], frame)
+                Response::Piece { round: 7, base: None, offset }.encode(&rest[..rest.len().min(203)], frame)
             }
             Request::Upload { task: TASK, total, offset } => {
                 let (total, offset) = (total as usize, offset as usize);

@@ -7,59 +7,65 @@ fn encoded(old: &[bool], new: &[bool]) -> Vec<u8> {
     let (a, b) = (Bitmap::new(&a, old.len()).unwrap(), Bitmap::new(&b, new.len()).unwrap());
     let n = mask_diff_len(a, b).unwrap();
     let mut out = vec![0xee; n + 3];
-    assert_eq!(MaskDiff::encode(a, b, &mut out), Ok(n));
+    assert_eq!(write_mask_diff(a, b, &mut out), Ok(n));
     assert_eq!(out[n..], [0xee; 3]);
-    if n > 0 {
-        let mut short = vec![0xee; n - 1];
-        assert_eq!(MaskDiff::encode(a, b, &mut short), Err(MaskDiffError::Capacity { expected: n, got: n - 1 }));
-        assert!(short.iter().all(|b| *b == 0xee));
-    }
+    let mut short = vec![0xee; n - 1];
+    assert_eq!(write_mask_diff(a, b, &mut short), Err(MaskDiffError::Capacity { expected: n, got: n - 1 }));
+    assert!(short.iter().all(|b| *b == 0xee));
     out.truncate(n);
     out
 }
 
-#[test]
-fn errors_say_where() {
-    let decode = |bytes: &[u8], len| MaskDiff::decode(bytes, len).map(|d| d.len());
-    assert_eq!(decode(&[], 8), Err(MaskDiffError::Cut { at: 0 }));
-    assert_eq!(decode(&[0], 8), Err(MaskDiffError::Cut { at: 1 }));
-    assert_eq!(decode(&[0, 0], 8), Ok(8));
-    assert_eq!(decode(&[0, 0, 0], 8), Err(MaskDiffError::Trailing { at: 2 }));
-    assert_eq!(decode(&[2, 0, 3], 8), Err(MaskDiffError::Count { expected: 1, got: 2 }));
-    assert_eq!(decode(&[2, 1, 0, 0, 0], 2), Err(MaskDiffError::Count { expected: 2, got: 3 }));
-    assert_eq!(decode(&[1, 0, 8], 8), Err(MaskDiffError::Index { at: 2, expected: 8, got: 8 }));
-    assert_eq!(decode(&[0, 2, 3, 4], 8), Err(MaskDiffError::Index { at: 3, expected: 8, got: 8 }));
-    assert_eq!(decode(&[1, 1, 3, 3], 8), Err(MaskDiffError::Both { index: 3 }));
-    assert_eq!(decode(&[1, 0, 0x83, 0x00], 8), Err(MaskDiffError::Varint { at: 2 }));
-    assert_eq!(decode(&[1, 0, 0x83], 8), Err(MaskDiffError::Cut { at: 2 }));
-    assert_eq!(decode(&[1, 0, 0xff, 0xff, 0xff, 0xff, 0x1f], 8), Err(MaskDiffError::Varint { at: 2 }));
-    assert_eq!(decode(&[0xff, 0xff, 0xff, 0xff, 0xff, 0], 8), Err(MaskDiffError::Varint { at: 0 }));
-    // The largest counts and gaps that a varint holds overflow nothing.
-    let most = [0xff, 0xff, 0xff, 0xff, 0x0f];
-    let both = [most, most].concat();
-    assert!(matches!(decode(&both, 8), Err(MaskDiffError::Count { expected: 0, .. })));
-    let gap = [&[0, 2][..], &most, &most].concat();
-    let len = u32::MAX as usize;
-    assert_eq!(decode(&gap, len), Err(MaskDiffError::Index { at: 2, expected: len, got: u32::MAX.into() }));
+/// The params that change; `None` if the bytes end before the change does.
+fn read(bytes: &[u8], len: u32) -> Result<Option<Vec<u32>>, MaskDiffError> {
+    let mut reader = MaskDiffReader::new();
+    let mut changed = Vec::new();
+    for byte in bytes {
+        assert!(reader.is_consistent(len));
+        changed.extend(reader.push(*byte, len)?);
+        assert_eq!(reader.settled(), changed.last().map_or(0, |i| i + 1));
+    }
+    assert!(reader.is_consistent(len));
+    Ok(reader.is_done().then_some(changed))
 }
 
 #[test]
-fn a_change_fits_only_its_mask() {
-    let bytes = encoded(&[true, false, true], &[false, true, true]);
-    let diff = MaskDiff::decode(&bytes, 3).unwrap();
-    assert!(!diff.is_empty());
-    for (bits, error) in
-        [([0b100u8], MaskDiffError::NotLive { index: 0 }), ([0b111], MaskDiffError::NotPruned { index: 1 })]
-    {
-        let mut mask = bits;
-        assert_eq!(diff.apply(&mut BitmapMut::new(&mut mask, 3).unwrap()), Err(error));
-        assert_eq!(mask, bits, "nothing is written");
-    }
-    let mut longer = [0b101];
-    let error = MaskDiffError::Length { expected: 3, got: 4 };
-    assert_eq!(diff.apply(&mut BitmapMut::new(&mut longer, 4).unwrap()), Err(error));
+fn errors_say_what_is_wrong() {
+    assert_eq!(read(&[], 8), Ok(None));
+    assert_eq!(read(&[0], 8), Ok(Some(vec![])));
+    assert_eq!(read(&[0, 0], 8), Err(MaskDiffError::Trailing));
+    assert_eq!(read(&[2, 3], 8), Ok(None));
+    assert_eq!(read(&[2, 3, 0], 8), Ok(Some(vec![3, 4])));
+    assert_eq!(read(&[9], 8), Err(MaskDiffError::Count { expected: 8, got: 9 }));
+    assert_eq!(read(&[1, 7], 8), Ok(Some(vec![7])));
+    assert_eq!(read(&[1, 8], 8), Err(MaskDiffError::Index { expected: 7, got: 8 }));
+    assert_eq!(read(&[2, 7], 8), Err(MaskDiffError::Index { expected: 6, got: 7 }));
+    assert_eq!(read(&[2, 3, 4], 8), Err(MaskDiffError::Index { expected: 7, got: 8 }));
+    assert_eq!(read(&[1, 0x83, 0x00], 8), Err(MaskDiffError::Varint));
+    assert_eq!(read(&[1, 0x83], 8), Ok(None));
+    // The largest counts and gaps that a varint holds overflow nothing.
+    let most = [0xff, 0xff, 0xff, 0xff, 0x0f];
+    assert_eq!(read(&most, 8), Err(MaskDiffError::Count { expected: 8, got: u32::MAX }));
+    assert_eq!(read(&most, u32::MAX), Ok(None));
+    assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0x1f], u32::MAX), Err(MaskDiffError::Varint));
+    assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0x8f], u32::MAX), Err(MaskDiffError::Varint));
+    let gaps = [&[2, 1][..], &most].concat();
+    let error = MaskDiffError::Index { expected: u32::MAX - 1, got: u64::from(u32::MAX) + 2 };
+    assert_eq!(read(&gaps, u32::MAX), Err(error));
     let (a, b) = (Bitmap::new(&[1], 3).unwrap(), Bitmap::new(&[1], 4).unwrap());
     assert_eq!(mask_diff_len(a, b), Err(MaskDiffError::Length { expected: 3, got: 4 }));
+}
+
+#[test]
+fn places_that_a_reader_can_be_at() {
+    let reader = |bytes: &[u8]| {
+        let mut reader = MaskDiffReader::new();
+        bytes.iter().for_each(|byte| assert!(reader.push(*byte, 8).is_ok()));
+        reader
+    };
+    let three = reader(&[2, 3]);
+    assert!(three.is_consistent(5) && !three.is_consistent(4) && !three.is_consistent(3));
+    assert!(reader(&[0x81]).is_consistent(0) && !reader(&[1]).is_consistent(0));
 }
 
 /// Two masks with runs and gaps of many lengths.
@@ -71,48 +77,37 @@ fn two_masks() -> impl Strategy<Value = (Vec<bool>, Vec<bool>)> {
     })
 }
 
+fn differing(old: &[bool], new: &[bool]) -> Vec<u32> {
+    (0..old.len()).filter(|&i| old[i] != new[i]).map(|i| i as u32).collect()
+}
+
 proptest! {
     #[test]
     fn what_is_encoded_comes_back((old, new) in two_masks()) {
         let bytes = encoded(&old, &new);
-        let diff = MaskDiff::decode(&bytes, old.len()).unwrap();
-        let died = |a: &[bool], b: &[bool]| (0..a.len()).filter(|&i| a[i] && !b[i]).collect::<Vec<_>>();
-        prop_assert_eq!(diff.dropped().collect::<Vec<_>>(), died(&old, &new));
-        prop_assert_eq!(diff.grown().collect::<Vec<_>>(), died(&new, &old));
-        prop_assert_eq!(diff.dropped().len(), died(&old, &new).len());
-        prop_assert_eq!(diff.is_empty(), old == new);
-        let mut mask = bitmap_of(&old);
-        diff.apply(&mut BitmapMut::new(&mut mask, old.len()).unwrap()).unwrap();
-        prop_assert_eq!(&mask, &bitmap_of(&new));
+        prop_assert_eq!(read(&bytes, old.len() as u32), Ok(Some(differing(&old, &new))));
     }
 
-    /// What decodes is the one encoding of the change that it makes.
+    /// What reads to its end is the one encoding of the change that it makes.
     #[test]
     fn any_bytes_are_refused_or_canonical(
         bytes in proptest::collection::vec(prop_oneof![0u8..6, any::<u8>()], 0..24), len in 0usize..600,
     ) {
-        if let Ok(diff) = MaskDiff::decode(&bytes, len) {
-            prop_assert_eq!(diff.len(), len);
-            let mut old = vec![false; len];
-            diff.dropped().for_each(|i| old[i] = true);
+        if let Ok(Some(changed)) = read(&bytes, len as u32) {
             let mut new = vec![false; len];
-            diff.grown().for_each(|i| new[i] = true);
-            prop_assert_eq!(encoded(&old, &new), bytes);
+            changed.iter().for_each(|i| new[*i as usize] = true);
+            prop_assert_eq!(encoded(&vec![false; len], &new), bytes);
         }
     }
 
-    /// A flipped bit or a cut is refused, or is another change.
+    /// A flipped bit is refused, or is another change, or one that is not over; a cut is not over.
     #[test]
     fn damage_is_never_the_same_change((old, new) in two_masks(), at: prop::sample::Index, bit in 0u8..8) {
         let bytes = encoded(&old, &new);
-        let right = MaskDiff::decode(&bytes, old.len()).unwrap();
+        let right = Ok(Some(differing(&old, &new)));
         let mut flipped = bytes.clone();
         flipped[at.index(bytes.len())] ^= 1 << bit;
-        if let Ok(wrong) = MaskDiff::decode(&flipped, old.len()) {
-            let same = wrong.dropped().eq(right.dropped()) && wrong.grown().eq(right.grown());
-            prop_assert!(!same);
-        }
-        let cut = &bytes[..at.index(bytes.len())];
-        prop_assert!(MaskDiff::decode(cut, old.len()).is_err());
+        prop_assert_ne!(read(&flipped, old.len() as u32), right);
+        prop_assert_eq!(read(&bytes[..at.index(bytes.len())], old.len() as u32), Ok(None));
     }
 }

@@ -1,0 +1,368 @@
+//! The device's side of the checkpoint: a stream in pieces of any size, into the arena.
+
+use super::{
+    CHANGES, CHANGES_HEADER, CheckpointError, HEADER, KeptMask, MAGIC, VERSION, WHOLE, checkpoint_len, mask_bytes,
+};
+use crate::arena::{Arena, MemoryPlan, cast};
+use crate::model::sparsity::MaskDiffReader;
+use crate::model::{Graph, Tensor, mask};
+use serde::{Deserialize, Serialize};
+
+/// What is known of a checkpoint before its first byte.
+#[derive(Clone, Copy)]
+pub(crate) struct Download<'d> {
+    pub(crate) round: u32,
+    /// Its length as the task says it, bytes.
+    pub(crate) length: u32,
+    /// The masks that it changes; whole masks come without.
+    pub(crate) base: Option<KeptMask<'d>>,
+    pub(crate) graph: &'d Graph,
+    pub(crate) memory: &'d MemoryPlan,
+}
+
+impl Download<'_> {
+    const fn header(&self) -> usize {
+        if self.base.is_some() { CHANGES_HEADER } else { HEADER }
+    }
+
+    /// Bytes of a tensor of which the number is known before.
+    const fn fixed(&self, tensor: &Tensor) -> usize {
+        let mask = if self.base.is_some() { 0 } else { mask_bytes(tensor) };
+        mask + 4 * tensor.live as usize
+    }
+
+    /// Checks the length that the task says: whole masks have one length; changes are shorter, and have at least a byte a
+    /// mask.
+    pub(crate) fn check_length(&self) -> Result<(), CheckpointError> {
+        let (whole, got) = (checkpoint_len(self.graph) as u32, self.length);
+        let (least, most) = match self.base {
+            None => (whole, whole),
+            Some(_) => (self.least(0, CHANGES_HEADER) as u32, whole - 1),
+        };
+        if got < least {
+            return Err(CheckpointError::Length { expected: least, got });
+        }
+        if got > most {
+            return Err(CheckpointError::Length { expected: most, got });
+        }
+        Ok(())
+    }
+
+    /// The least length of a checkpoint of which `offset` bytes are read when `tensor` begins.
+    fn least(&self, tensor: usize, offset: usize) -> usize {
+        let rest = self.graph.tensors.iter().skip(tensor);
+        offset + rest.map(|t| self.fixed(t) + usize::from(self.base.is_some() && t.has_pattern())).sum::<usize>()
+    }
+}
+
+/// Where the stream stands. A small value, so that a download that was cut off can be saved and go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct CheckpointReader {
+    /// Bytes taken so far.
+    offset: u32,
+    /// The tensor that is being read.
+    tensor: u8,
+    /// Bytes of its mask and values taken so far; bytes of changes are not counted in it.
+    within: u32,
+    /// Live entries seen in its mask.
+    live: u32,
+    /// The changes of its mask; at rest where masks come whole.
+    change: MaskDiffReader,
+    /// Fingerprint that the masks must have in the end; zero where they come whole.
+    result: u32,
+}
+
+impl CheckpointReader {
+    /// Bytes taken so far.
+    pub(crate) fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// True if a reader that comes from a saved session stands at a possible place.
+    pub(crate) fn is_consistent(&self, from: &Download<'_>) -> bool {
+        let graph = from.graph;
+        let index = usize::from(self.tensor);
+        let Some(before) = graph.tensors.get(..index) else { return false };
+        let fresh = self.change == MaskDiffReader::new();
+        if (self.offset as usize) < from.header() {
+            return index == 0 && self.within == 0 && self.live == 0 && fresh;
+        }
+        let (fixed, live) = graph.tensors.get(index).map_or((0, 0), |t| (from.fixed(t), t.live));
+        if (self.within != 0 && self.within as usize >= fixed) || self.live > live {
+            return false;
+        }
+        if from.base.is_none() {
+            let start = HEADER + before.iter().map(|t| from.fixed(t)).sum::<usize>();
+            // `within` is bounded above before it is added, which matters where a `usize` has 32 bits.
+            return self.offset as usize == start + self.within as usize && fresh && self.result == 0;
+        }
+        // How long the changes before were, nobody knows any more. What counts is that nothing is written outside.
+        let possible = match graph.tensors.get(index).filter(|t| t.has_pattern()) {
+            None => fresh && self.live == 0,
+            Some(tensor) if self.change.is_done() => {
+                self.change.is_consistent(tensor.size() as u32) && self.live == live && live > 0
+            }
+            Some(tensor) => self.change.is_consistent(tensor.size() as u32) && self.within == 0,
+        };
+        possible && self.offset <= from.length
+    }
+
+    /// Takes the next bytes of the stream.
+    pub(crate) fn push(
+        &mut self,
+        mut bytes: &[u8],
+        from: &Download<'_>,
+        arena: &mut Arena<'_>,
+    ) -> Result<(), CheckpointError> {
+        if bytes.len() > from.length.saturating_sub(self.offset) as usize {
+            let got = self.offset.saturating_add(bytes.len() as u32);
+            return Err(CheckpointError::Length { expected: from.length, got });
+        }
+        while let Some(byte) = bytes.first().filter(|_| (self.offset as usize) < from.header()) {
+            self.header_byte(*byte, from)?;
+            bytes = &bytes[1..];
+            self.offset += 1;
+        }
+        while !bytes.is_empty() {
+            let Some(tensor) = from.graph.tensors.get(usize::from(self.tensor)) else {
+                return Err(CheckpointError::Length { expected: self.offset, got: from.length });
+            };
+            let changes = from.base.filter(|_| tensor.has_pattern());
+            let used = match changes {
+                Some(base) if !self.change.is_done() => self.changes(bytes, tensor, base, from, arena)?,
+                _ => self.mask_or_values(bytes, tensor, from, arena)?,
+            };
+            self.offset += used as u32;
+            bytes = &bytes[used..];
+            let settled = changes.is_none() || self.change.is_done();
+            if settled && self.within as usize == from.fixed(tensor) {
+                *self = Self { offset: self.offset, tensor: self.tensor + 1, result: self.result, ..Self::default() };
+            }
+        }
+        Ok(())
+    }
+
+    fn header_byte(&mut self, byte: u8, from: &Download<'_>) -> Result<(), CheckpointError> {
+        let base = from.base.map(|kept| kept.fingerprint());
+        let mut header = [0; CHANGES_HEADER];
+        header[..4].copy_from_slice(&MAGIC);
+        header[4] = VERSION;
+        header[5] = if base.is_some() { CHANGES } else { WHOLE };
+        header[8..12].copy_from_slice(&from.round.to_le_bytes());
+        header[12..16].copy_from_slice(&(from.graph.values as u32).to_le_bytes());
+        header[16..20].copy_from_slice(&base.unwrap_or(0).to_le_bytes());
+        let at = self.offset as usize;
+        if at >= 20 {
+            self.result |= u32::from(byte) << (8 * (at - 20));
+            return Ok(());
+        }
+        if header[at] == byte {
+            return Ok(());
+        }
+        // As far as it is known: the bytes before were right.
+        let wrong = |start: usize, number: u32| number ^ (u32::from(header[at] ^ byte) << (8 * (at - start)));
+        Err(match at {
+            8..12 => CheckpointError::Round { expected: from.round, got: wrong(8, from.round) },
+            12..16 => {
+                let expected = from.graph.values as u32;
+                CheckpointError::Length { expected, got: u32::from(byte) << (8 * (at - 12)) }
+            }
+            16.. => CheckpointError::Base { kept: base, got: wrong(16, base.unwrap_or(0)) },
+            _ => CheckpointError::Header,
+        })
+    }
+
+    /// Takes bytes of a whole mask, or of values; gives their number.
+    fn mask_or_values(
+        &mut self,
+        bytes: &[u8],
+        tensor: &Tensor,
+        from: &Download<'_>,
+        arena: &mut Arena<'_>,
+    ) -> Result<usize, CheckpointError> {
+        let mask = if from.base.is_some() { 0 } else { mask_bytes(tensor) };
+        let within = self.within as usize;
+        let limit = if within < mask { mask } else { from.fixed(tensor) };
+        let now = &bytes[..bytes.len().min(limit - within)];
+        if within < mask {
+            self.mask(now, tensor, from.memory, arena)?;
+        } else {
+            let at = 4 * tensor.at as usize + within - mask;
+            arena.bytes_mut(from.memory.local.part(at, now.len())).copy_from_slice(now);
+        }
+        self.within += now.len() as u32;
+        Ok(now.len())
+    }
+
+    /// Turns bits into row pointers and columns.
+    fn mask(
+        &mut self,
+        bytes: &[u8],
+        tensor: &Tensor,
+        memory: &MemoryPlan,
+        arena: &mut Arena<'_>,
+    ) -> Result<(), CheckpointError> {
+        let (mut position, size) = (8 * self.within as usize, tensor.size());
+        let mut pattern = PatternWriter::new(tensor, self.tensor, position, self.live, memory, arena);
+        for byte in bytes {
+            let used = (size - position).min(8);
+            for bit in 0..used {
+                pattern.push(byte >> bit & 1 == 1)?;
+            }
+            if used < 8 && byte >> used != 0 {
+                return Err(CheckpointError::Padding { tensor: self.tensor });
+            }
+            position += used;
+        }
+        self.live = pattern.live;
+        if position == size { self.check_live(tensor) } else { Ok(()) }
+    }
+
+    /// Takes bytes of the changes of a mask and turns the mask that they make into row pointers and columns; gives their
+    /// number.
+    fn changes(
+        &mut self,
+        bytes: &[u8],
+        tensor: &Tensor,
+        base: KeptMask<'_>,
+        from: &Download<'_>,
+        arena: &mut Arena<'_>,
+    ) -> Result<usize, CheckpointError> {
+        let size = tensor.size();
+        let start = from.graph.tensors.iter().take(self.tensor.into()).map(mask_bytes).sum::<usize>();
+        let Some(old) = base.bits().get(start..).and_then(|bits| bits.get(..mask_bytes(tensor))) else {
+            // Other masks than those that the session was made with; it compared them.
+            return Err(CheckpointError::Base { kept: Some(base.fingerprint()), got: base.fingerprint() });
+        };
+        let lived = |place: usize| old[place / 8] >> (place % 8) & 1 == 1;
+        let settled = self.change.settled() as usize;
+        let mut pattern = PatternWriter::new(tensor, self.tensor, settled, self.live, from.memory, arena);
+        for (i, byte) in bytes.iter().enumerate() {
+            let settled = self.change.settled() as usize;
+            let change = self.change.push(*byte, size as u32);
+            let change = change.map_err(|source| CheckpointError::Change { tensor: self.tensor, source })?;
+            if let Some(place) = change {
+                (settled..place as usize).try_for_each(|place| pattern.push(lived(place)))?;
+                pattern.push(!lived(place as usize))?;
+            }
+            if self.change.is_done() {
+                (self.change.settled() as usize..size).try_for_each(|place| pattern.push(lived(place)))?;
+                self.live = pattern.live;
+                self.check_live(tensor)?;
+                return Ok(i + 1);
+            }
+        }
+        self.live = pattern.live;
+        Ok(bytes.len())
+    }
+
+    fn check_live(&self, tensor: &Tensor) -> Result<(), CheckpointError> {
+        if self.live == tensor.live {
+            return Ok(());
+        }
+        Err(CheckpointError::Live { tensor: self.tensor, expected: tensor.live, got: self.live })
+    }
+
+    /// Checks that everything is there, spreads masked tensors over their dense arrays and copies the parameters.
+    pub(crate) fn finish(self, from: &Download<'_>, arena: &mut Arena<'_>) -> Result<(), CheckpointError> {
+        let (graph, memory) = (from.graph, from.memory);
+        if self.offset != from.length {
+            return Err(CheckpointError::Length { expected: from.length, got: self.offset });
+        }
+        if usize::from(self.tensor) != graph.tensors.len() {
+            let least = from.least(self.tensor.into(), self.offset as usize) - self.within as usize;
+            return Err(CheckpointError::Length { expected: least as u32, got: self.offset });
+        }
+        let [row_ptrs, columns, local, global] =
+            arena.split([memory.row_ptrs, memory.columns, memory.local, memory.global]);
+        let (row_ptrs, columns, local): (&mut [u32], &mut [u16], &mut [f32]) =
+            (cast(row_ptrs), cast(columns), cast(local));
+        if !graph.patterns_are_valid(row_ptrs, columns) {
+            return Err(CheckpointError::Header);
+        }
+        if from.base.is_some() {
+            let (expected, mut sum) = (self.result, crate::wire::Checksum::new());
+            each_mask(graph, row_ptrs, columns, |bits| sum.add(bits));
+            if sum.get() != expected {
+                return Err(CheckpointError::Fingerprint { expected, got: sum.get() });
+            }
+        }
+        let mut seen = 0;
+        for tensor in &graph.tensors {
+            let values = &mut local[tensor.range()];
+            let live = &values[..tensor.live as usize];
+            if !live.iter().fold(true, |all, v| all & v.is_finite()) {
+                let index = live.iter().position(|v| !v.is_finite()).unwrap_or(0);
+                return Err(CheckpointError::NotFinite { index: (seen + index) as u32 });
+            }
+            seen += live.len();
+            if tensor.is_masked() {
+                mask::expand(&tensor.pattern(row_ptrs, columns), tensor.cols as usize, values);
+            }
+        }
+        cast::<f32>(global).copy_from_slice(&local[..graph.trained]);
+        Ok(())
+    }
+}
+
+/// Calls `each` with the masks of all tensors that have one, in pieces, from patterns that are valid.
+pub(crate) fn each_mask(graph: &Graph, row_ptrs: &[u32], columns: &[u16], mut each: impl FnMut(&[u8])) {
+    for tensor in graph.tensors.iter().filter(|t| t.has_pattern()) {
+        mask::each_bits(&tensor.pattern(row_ptrs, columns), tensor.cols as usize, tensor.size(), &mut each);
+    }
+}
+
+/// Writes the pattern of one tensor, entry after entry.
+struct PatternWriter<'m> {
+    /// One more than the tensor has rows.
+    row_ptrs: &'m mut [u32],
+    /// As many as the plan says that entries live.
+    columns: &'m mut [u16],
+    cols: usize,
+    row: usize,
+    col: usize,
+    live: u32,
+    tensor: u8,
+}
+
+impl<'m> PatternWriter<'m> {
+    /// Goes on at entry `position`, before which `live` entries live.
+    fn new(
+        tensor: &Tensor,
+        index: u8,
+        position: usize,
+        live: u32,
+        memory: &MemoryPlan,
+        arena: &'m mut Arena<'_>,
+    ) -> Self {
+        let (rows, cols) = (tensor.rows as usize, tensor.cols as usize);
+        let [row_ptrs, columns] = arena.split([memory.row_ptrs, memory.columns]);
+        let row_ptrs: &mut [u32] = &mut cast(row_ptrs)[tensor.row_ptr_at as usize..][..rows + 1];
+        let columns = &mut cast(columns)[tensor.cols_at as usize..][..tensor.live as usize];
+        if position == 0 {
+            row_ptrs[0] = 0;
+        }
+        Self { row_ptrs, columns, cols, row: position / cols, col: position % cols, live, tensor: index }
+    }
+
+    /// The next entry; no more than the tensor has.
+    fn push(&mut self, lives: bool) -> Result<(), CheckpointError> {
+        if lives {
+            let Some(slot) = self.columns.get_mut(self.live as usize) else {
+                let expected = self.columns.len() as u32;
+                return Err(CheckpointError::Live { tensor: self.tensor, expected, got: self.live + 1 });
+            };
+            *slot = self.col as u16;
+            self.live += 1;
+        }
+        self.col += 1;
+        if self.col == self.cols {
+            (self.row, self.col) = (self.row + 1, 0);
+            self.row_ptrs[self.row] = self.live;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,156 @@
+//! The server's side of the checkpoint.
+
+use super::{
+    CHANGES, CHANGES_HEADER, CheckpointError, HEADER, MAGIC, VERSION, WHOLE, checkpoint_len, mask_bytes, masks_len,
+};
+use crate::model::sparsity::{Bitmap, MaskDiffError, mask_diff_len, write_mask_diff};
+use crate::model::{Graph, Tensor};
+
+/// Writes a checkpoint with whole masks; for servers. `parts` gives, per tensor, its dense row-major values and its mask (one bit per
+/// entry, least significant first; ignored for tensors that have none).
+///
+/// # Errors
+/// [`CheckpointError::Length`] if `out` has another length than [`checkpoint_len`] or a tensor another than its shape;
+/// [`CheckpointError::Live`] if a mask does not keep what the graph says.
+pub fn write_checkpoint<'v>(
+    graph: &Graph,
+    round: u32,
+    parts: impl IntoIterator<Item = (&'v [f32], &'v [u8])>,
+    out: &mut [u8],
+) -> Result<(), CheckpointError> {
+    let expected = checkpoint_len(graph);
+    if out.len() != expected {
+        return Err(CheckpointError::Length { expected: expected as u32, got: out.len() as u32 });
+    }
+    out[..4].copy_from_slice(&MAGIC);
+    out[4..8].copy_from_slice(&[VERSION, WHOLE, 0, 0]);
+    out[8..12].copy_from_slice(&round.to_le_bytes());
+    out[12..16].copy_from_slice(&(graph.values as u32).to_le_bytes());
+    let mut at = HEADER;
+    let mut parts = parts.into_iter();
+    for (index, tensor) in graph.tensors.iter().enumerate() {
+        let (values, mask) = parts.next().unwrap_or((&[], &[]));
+        let masked = tensor.has_pattern();
+        let (bytes, size) = (mask_bytes(tensor), tensor.size());
+        if values.len() != size || (masked && mask.len() != bytes) {
+            return Err(CheckpointError::Length { expected: size as u32, got: values.len() as u32 });
+        }
+        out[at..at + bytes].copy_from_slice(&mask[..bytes]);
+        at += bytes;
+        let live = |i: &usize| !masked || mask[i / 8] >> (i % 8) & 1 == 1;
+        let got = (0..size).filter(live).count() as u32;
+        if got != tensor.live {
+            return Err(CheckpointError::Live { tensor: index as u8, expected: tensor.live, got });
+        }
+        for i in (0..size).filter(live) {
+            out[at..at + 4].copy_from_slice(&values[i].to_le_bytes());
+            at += 4;
+        }
+    }
+    Ok(())
+}
+
+/// One tensor of a checkpoint with whole masks.
+struct Part<'c> {
+    index: u8,
+    tensor: &'c Tensor,
+    mask: &'c [u8],
+    values: &'c [u8],
+}
+
+/// The tensors of `whole`, which has the length that follows from the plan.
+fn parts<'c>(graph: &'c Graph, whole: &'c [u8]) -> Result<impl Iterator<Item = Part<'c>>, CheckpointError> {
+    let expected = checkpoint_len(graph);
+    if whole.len() != expected {
+        return Err(CheckpointError::Length { expected: expected as u32, got: whole.len() as u32 });
+    }
+    let mut rest = &whole[HEADER..];
+    Ok(graph.tensors.iter().enumerate().map(move |(index, tensor)| {
+        let (mask, after) = rest.split_at(mask_bytes(tensor));
+        let (values, after) = after.split_at(4 * tensor.live as usize);
+        rest = after;
+        Part { index: index as u8, tensor, mask, values }
+    }))
+}
+
+/// The masks in a checkpoint with whole masks, tensor after tensor, of those that have one. One after the other they are what
+/// a fingerprint is of, and the `base` of [`write_changes`] in a later round.
+///
+/// # Errors
+/// [`CheckpointError::Length`] if it has another length than [`checkpoint_len`].
+pub fn checkpoint_masks<'c>(
+    graph: &'c Graph,
+    whole: &'c [u8],
+) -> Result<impl Iterator<Item = &'c [u8]>, CheckpointError> {
+    Ok(parts(graph, whole)?.filter(|part| part.tensor.has_pattern()).map(|part| part.mask))
+}
+
+/// The masks of a tensor in `base`, and in the checkpoint.
+fn masks_of<'c>(part: &Part<'c>, base: &'c [u8]) -> Result<(Bitmap<'c>, Bitmap<'c>), CheckpointError> {
+    let view =
+        |bits| Bitmap::new(bits, part.tensor.size()).map_err(|_| CheckpointError::Padding { tensor: part.index });
+    Ok((view(base)?, view(part.mask)?))
+}
+
+fn no_change(part: &Part<'_>) -> impl Fn(MaskDiffError) -> CheckpointError + use<> {
+    let tensor = part.index;
+    move |source| CheckpointError::Change { tensor, source }
+}
+
+/// Length of a checkpoint that has, instead of the whole masks of `whole`, what changed in them since `base`, bytes. It can be
+/// more than that of `whole`; devices refuse that.
+///
+/// # Errors
+/// As [`write_changes`].
+pub fn changes_len(graph: &Graph, whole: &[u8], base: &[u8]) -> Result<usize, CheckpointError> {
+    let mut rest = check_base(graph, base)?;
+    let mut length = CHANGES_HEADER;
+    for part in parts(graph, whole)? {
+        let (old, after) = rest.split_at(part.mask.len());
+        rest = after;
+        if part.tensor.has_pattern() {
+            let (old, new) = masks_of(&part, old)?;
+            length += mask_diff_len(old, new).map_err(no_change(&part))?;
+        }
+        length += part.values.len();
+    }
+    Ok(length)
+}
+
+/// Writes, from a checkpoint with whole masks, the one that has what changed in them since `base`: the masks of an earlier
+/// round, of the same tensors, one after the other. Gives its length. For servers; costs a few passes over both.
+///
+/// # Errors
+/// [`CheckpointError::Length`] if `whole`, `base` or `out` (shorter than [`changes_len`]) has a wrong length;
+/// [`CheckpointError::Padding`] if a mask has bits behind its last entry.
+pub fn write_changes(graph: &Graph, whole: &[u8], base: &[u8], out: &mut [u8]) -> Result<usize, CheckpointError> {
+    let mut rest = check_base(graph, base)?;
+    let (length, got) = (changes_len(graph, whole, base)?, out.len() as u32);
+    let out = out.get_mut(..length).ok_or(CheckpointError::Length { expected: length as u32, got })?;
+    let mut result = crate::wire::Checksum::new();
+    checkpoint_masks(graph, whole)?.for_each(|mask| result.add(mask));
+    out[..HEADER].copy_from_slice(&whole[..HEADER]);
+    out[5] = CHANGES;
+    out[16..20].copy_from_slice(&crate::wire::checksum(base).to_le_bytes());
+    out[20..24].copy_from_slice(&result.get().to_le_bytes());
+    let mut at = CHANGES_HEADER;
+    for part in parts(graph, whole)? {
+        let (old, after) = rest.split_at(part.mask.len());
+        rest = after;
+        if part.tensor.has_pattern() {
+            let (old, new) = masks_of(&part, old)?;
+            at += write_mask_diff(old, new, &mut out[at..]).map_err(no_change(&part))?;
+        }
+        out[at..at + part.values.len()].copy_from_slice(part.values);
+        at += part.values.len();
+    }
+    Ok(length)
+}
+
+fn check_base<'b>(graph: &Graph, base: &'b [u8]) -> Result<&'b [u8], CheckpointError> {
+    let expected = masks_len(graph);
+    if base.len() == expected {
+        return Ok(base);
+    }
+    Err(CheckpointError::Length { expected: expected as u32, got: base.len() as u32 })
+}
