@@ -133,7 +133,7 @@ pub fn base(model: &ModelSpec) -> ModelSpec {
 /// [`PlanError`] if the model's layers do not fit together, which they did before.
 pub fn merge(model: &GlobalModel) -> Result<Vec<f32>, PlanError> {
     let spec = model.architecture();
-    let graph = Graph::new(&model.spec(1.0)?)?;
+    let graph = Graph::new(&model.spec(Some(1.0), 1)?)?;
     debug_assert_eq!(graph.tensors.len(), model.tensors().count());
     let tensors: Vec<_> = model.tensors().collect();
     let of = |layer: usize| tensors.iter().find(|t| t.layer == layer && t.role == Role::Weight);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     fn logits(model: &GlobalModel, x: &[f32]) -> Vec<f32> {
-        let graph = Graph::new(&model.spec(0.5).unwrap()).unwrap();
+        let graph = Graph::new(&model.spec(Some(0.5), 1).unwrap()).unwrap();
         let mut values = vec![0.0; graph.stored];
         for (tensor, view) in graph.tensors.iter().zip(model.tensors()) {
             values[tensor.range()].copy_from_slice(view.values);
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(base(plain.architecture()), *plain.architecture());
         // Trained: rank * (inputs + outputs) of each of the three layers, nothing else.
         assert_eq!(adapted.carried(), 2 * (4 + 6) + 2 * (6 + 6) + 2 * (6 + 3));
-        let graph = Graph::new(&adapted.spec(0.5).unwrap()).unwrap();
+        let graph = Graph::new(&adapted.spec(Some(0.5), 1).unwrap()).unwrap();
         assert_eq!(graph.trained, adapted.carried());
     }
 

@@ -113,7 +113,7 @@ pub(crate) fn settings() -> Settings {
 
 /// Prunes `sparsity` of all params; `crossover` 1 runs every weight sparse, 0 every weight dense (masked where pruned).
 pub(crate) fn pruned(settings: Settings, sparsity: f32, crossover: f32) -> Settings {
-    Settings { pruning: Pruning { sparsity, crossover, ..settings.pruning }, ..settings }
+    Settings { pruning: Pruning { sparsity, crossover: Some(crossover), ..settings.pruning }, ..settings }
 }
 
 /// As [`pruned`], with a mask that moves after every round: each plan asks for a growth probe.

@@ -107,8 +107,8 @@ impl MemoryPlan {
         let report = Region::new(global.start, at - global.start);
         let scratch = at;
         let mut next = |bytes: usize| {
-            let region = Region::new(at, bytes);
-            at = align(at.saturating_add(bytes));
+            let region = Region::new(line(at), bytes);
+            at = align(line(at).saturating_add(bytes));
             region
         };
         // Saturating: on a 32-bit device a plan may ask for more than its address space, and must then be refused, not wrap.
@@ -117,7 +117,8 @@ impl MemoryPlan {
         let targets = graph.targets(plan.model.loss);
         let staged = 4 * (graph.input.features() + targets);
         let gradients = next((4 * graph.gradients).saturating_mul(batch).max(staged));
-        let targets = next((4 * targets).saturating_mul(batch));
+        let targets = Region::new(at, (4 * targets).saturating_mul(batch));
+        at = align(at.saturating_add(targets.len));
         let coder = Region::new(scratch, range_coder::RowColumn::required_scratch(graph.widest() as u32));
         let total = at.max(align(scratch.saturating_add(coder.len)));
         Self {
@@ -142,7 +143,7 @@ impl MemoryPlan {
     /// The part that `save` must keep while training.
     pub(crate) fn persistent(&self) -> Region {
         let start = self.row_ptrs.start;
-        Region::new(start, self.activations.start - start)
+        Region::new(start, self.report.range().end - start)
     }
 
     /// `(purpose, bytes)` in the order in which they lie; `overlay` lines are not counted twice.
@@ -162,6 +163,14 @@ impl MemoryPlan {
             ("targets", self.targets.len),
         ]
     }
+}
+
+/// Bytes of a cache line. Where the arena starts on a multiple of it, so do the activations and their gradients, and with a batch
+/// that is a multiple of 16 every row of them: a vector that lies across two lines takes twice as long to read or write.
+const LINE: usize = 64;
+
+const fn line(bytes: usize) -> usize {
+    bytes.div_ceil(LINE).saturating_mul(LINE)
 }
 
 const fn align(bytes: usize) -> usize {

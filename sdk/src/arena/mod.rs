@@ -10,7 +10,8 @@ pub use layout::{MemoryPlan, Region, required_bytes};
 
 use bytemuck::Pod;
 
-/// Alignment, in bytes, that the caller's memory must have.
+/// Alignment, in bytes, that the caller's memory must have. Where the processor has a data cache, memory on a multiple of 64 trains
+/// faster: batches that are a multiple of 16 then lie in whole cache lines.
 pub const ALIGNMENT: usize = 8;
 
 /// A block of `N` bytes with the alignment that a session needs, for a `static` or the stack.

@@ -60,6 +60,7 @@ Examples:
   siskin prune --help                           masks of tensors in a file
   siskin compare-pruning --data DIR             dense and pruned runs side by side
   siskin bench a1 --data DIR                    the side-by-side workload of simulators
+  siskin bench sparse                           layers' training steps, sparse against dense
 
 Files: report.html to look at, report.json for programs, model.safetensors, model.plan.
 Exit code: 0 done, 2 something in the command, the settings or the data is wrong (the message says what and where).";

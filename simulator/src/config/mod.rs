@@ -11,7 +11,7 @@ mod settings;
 
 pub use client::{ClientOptimizer, Schedule};
 pub use layers::{architecture, describe};
-pub use pruning::{PruneType, Shares};
+pub use pruning::{Crossover, PruneType, Shares};
 pub use resolve::{ConfigError, Layers, resolve};
 pub use settings::{SETTINGS, Setting, flag_of};
 
@@ -105,7 +105,7 @@ section!(
         prune_end: u32 = 0,
         prune_every: u32 = 5,
         drop_fraction: f32 = 0.3,
-        crossover: f32 = 0.5,
+        crossover: Crossover = Crossover::Measured,
         remembered_masks: u32 = 8,
     }
 );

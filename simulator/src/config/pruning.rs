@@ -46,6 +46,60 @@ impl TryFrom<String> for PruneType {
     }
 }
 
+/// The density above which weights run through the dense loops.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "NumberOrText", into = "NumberOrText")]
+pub enum Crossover {
+    /// That of the layer and batch.
+    Measured,
+    /// This one.
+    Density(f32),
+}
+
+impl Crossover {
+    /// The number, if it is one.
+    pub fn density(self) -> Option<f32> {
+        match self {
+            Self::Measured => None,
+            Self::Density(density) => Some(density),
+        }
+    }
+}
+
+/// As it stands in a file or a flag.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum NumberOrText {
+    Number(f64),
+    Text(String),
+}
+
+impl From<Crossover> for NumberOrText {
+    fn from(crossover: Crossover) -> Self {
+        match crossover.density() {
+            None => Self::Text("measured".to_owned()),
+            // The shortest decimal of the f32, not its expansion.
+            Some(density) => Self::Number(density.to_string().parse().unwrap_or(f64::from(density))),
+        }
+    }
+}
+
+impl TryFrom<NumberOrText> for Crossover {
+    type Error = String;
+
+    fn try_from(value: NumberOrText) -> Result<Self, String> {
+        let number = match value {
+            NumberOrText::Number(number) => Ok(number),
+            NumberOrText::Text(text) if text == "measured" => return Ok(Self::Measured),
+            NumberOrText::Text(text) => text.parse(),
+        };
+        match number {
+            Ok(number) if number.is_finite() => Ok(Self::Density(number as f32)),
+            _ => Err("a number from 0 to 1 or `measured` belongs here".to_owned()),
+        }
+    }
+}
+
 impl Pruning {
     /// The server's settings; `seed` is of random masks.
     pub fn server(&self, seed: u64) -> ServerPruning {
@@ -62,7 +116,7 @@ impl Pruning {
             every: self.prune_every,
             drop_fraction: self.drop_fraction,
             seed,
-            crossover: self.crossover,
+            crossover: self.crossover.density(),
             remembered: self.remembered_masks,
         }
     }

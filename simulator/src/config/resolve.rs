@@ -155,7 +155,7 @@ fn check(config: &RunConfig) -> Result<(), ConfigError> {
         ("dropout", config.fleet.dropout, 0.0, 1.0),
         ("sparsity", f64::from(config.pruning.sparsity), 0.0, 0.999),
         ("drop_fraction", f64::from(config.pruning.drop_fraction), 0.0, 1.0),
-        ("crossover", f64::from(config.pruning.crossover), 0.0, 1.0),
+        ("crossover", f64::from(config.pruning.crossover.density().unwrap_or(0.0)), 0.0, 1.0),
         ("remembered_masks", f64::from(config.pruning.remembered_masks), 0.0, 1000.0),
         ("clip_norm", f64::from(config.privacy.clip_norm), 1e-9, 1e9),
         ("noise_multiplier", f64::from(config.privacy.noise_multiplier), 0.0, 1e6),

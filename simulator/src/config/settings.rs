@@ -66,7 +66,12 @@ pub const SETTINGS: &[Setting] = &[
     s("pruning", "prune_end", "round", "end of gradual pruning; magnitude prunes at once where it is the start"),
     s("pruning", "prune_every", "rounds", "between two masks"),
     s("pruning", "drop_fraction", "", "part of the live params that set and rigl replace at first"),
-    s("pruning", "crossover", "", "weights of a higher density run through the dense loops"),
+    s(
+        "pruning",
+        "crossover",
+        "",
+        "weights of a higher density run through the dense loops; `measured`: where those are the faster ones",
+    ),
     s("pruning", "remembered_masks", "", "earlier masks of which devices download only the changes"),
     s("privacy", "clip_norm", "params", "L2 bound of a delta"),
     s("privacy", "noise_multiplier", "clip norms", "standard deviation of the noise on the sum; 0 is none"),

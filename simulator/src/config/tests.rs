@@ -44,6 +44,22 @@ fn what_is_printed_is_read_back() {
 }
 
 #[test]
+fn the_crossover_is_measured_or_a_number() {
+    let of = |layers: &Layers| resolve(layers, None).unwrap().pruning.crossover;
+    assert_eq!(of(&flags(&[])), Crossover::Measured);
+    assert_eq!(of(&flags(&[("crossover", "0.4")])), Crossover::Density(0.4));
+    for text in ["crossover = 0.4", "crossover = \"0.4\"", "crossover = 1", "crossover = \"measured\""] {
+        let file = format!("[pruning]\n{text}\n").parse().unwrap();
+        let config = resolve(&Layers { file: Some(("x.toml".into(), file)), flags: vec![] }, None).unwrap();
+        let printed = toml::to_string(&config).unwrap();
+        assert!(printed.contains(&text.replace("\"0.4\"", "0.4").replace("= 1", "= 1.0")), "{printed}");
+    }
+    for bad in ["2", "-0.1", "NaN", "most"] {
+        assert!(resolve(&flags(&[("crossover", bad)]), None).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn flags_win_over_the_file_and_the_file_over_the_preset() {
     let file = ("f".into(), "[fleet]\ncohort = 30\nrounds = 5\n[privacy]\nclip_norm = 2\n".parse().unwrap());
     let layers = Layers { file: Some(file), flags: vec![("rounds", "9".into())] };

@@ -122,12 +122,17 @@ pub struct Worker {
     answer: Vec<u8>,
 }
 
-impl Worker {
-    fn lend(&mut self, bytes: usize) {
-        self.arena.resize(bytes.div_ceil(8), 0);
-    }
+/// `bytes` of `arena` from the start of a cache line on.
+fn lend(arena: &mut Vec<u64>, bytes: usize) -> &mut [u8] {
+    const LINE: usize = 64;
+    arena.resize((bytes + LINE).div_ceil(8), 0);
+    let first = arena.as_ptr().align_offset(LINE);
+    &mut bytemuck::cast_slice_mut(&mut arena[first..])[..bytes]
+}
 
-    /// Check-in to finished report, with the masks that the device `kept`; new ones are shared in `written`. The session is saved before its upload, because whether a report counts is decided in
+impl Worker {
+    /// Check-in to finished report, with the masks that the device `kept`; new ones are shared in `written`. The session is
+    /// saved before its upload, because whether a report counts is decided in
     /// the order of arrival.
     ///
     /// # Errors
@@ -158,9 +163,8 @@ impl Worker {
         };
         let mut store = Examples::new(data, device);
         let mut left = dies_after.map(|part| (part * expected_polls(round, &store, config)) as u64);
-        self.lend(arena_bytes);
         let mut rng = stream(seed, Purpose::Session, u64::from(number), device as u64);
-        let memory = &mut bytemuck::cast_slice_mut(&mut self.arena)[..arena_bytes];
+        let memory = lend(&mut self.arena, arena_bytes);
         let mut session = Session::new(memory, config.clone(), &mut rng)?;
         if let Some(kept) = kept.and_then(|bytes| KeptMask::parse(bytes).ok()) {
             session = session.with_mask(kept);
@@ -220,8 +224,7 @@ impl Worker {
         arena_bytes: usize,
     ) {
         let Ended::Ready { saved, .. } = &run.ended else { return };
-        self.lend(arena_bytes);
-        let memory = &mut bytemuck::cast_slice_mut(&mut self.arena)[..arena_bytes];
+        let memory = lend(&mut self.arena, arena_bytes);
         let Ok(mut session) = Session::restore(memory, config.clone(), saved) else {
             unreachable!("a session that was saved a moment ago is restored into the same memory")
         };

@@ -12,13 +12,13 @@ use super::conv::Taps;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use super::registers::{Avx2, Avx512};
 use super::vector::{Isa, Portable};
-use super::{ConvGeometry, GradSink, Pattern, PoolGeometry};
-use super::{avg_pool, conv, conv_grad, conv_weights, csr, dense, pool};
+use super::{BlockPattern, ConvGeometry, GradSink, Pattern, PoolGeometry};
+use super::{avg_pool, block, conv, conv_grad, conv_weights, csr, dense, pool};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 cpufeatures::new!(detect_avx2, "avx2");
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
-cpufeatures::new!(detect_avx512, "avx512f");
+cpufeatures::new!(detect_avx512, "avx512f", "avx512bw", "avx512vl");
 
 /// Whether this CPU and operating system run the AVX2 variants.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -83,7 +83,7 @@ macro_rules! kernels {
         pub(super) mod avx512 {
             use super::*;
             $(
-                #[target_feature(enable = "avx512f")]
+                #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
                 pub(in super::super) fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
                     $avx512
                 }
@@ -121,7 +121,7 @@ macro_rules! kernels {
             pub fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
                 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
                 if has_avx512() {
-                    // SAFETY: the CPU has just been found to have AVX-512F.
+                    // SAFETY: the CPU has just been found to have AVX-512F, BW and VL.
                     return unsafe { avx512::$name($($arg),*) };
                 } else if has_avx2() {
                     // SAFETY: the CPU has just been found to have AVX2.
@@ -163,9 +163,9 @@ kernels! {
 
     /// `g[o][i] = sum over b of dy[o][b] * x[i][b]`: one running sum from `+0.0`, ascending `b`. Coordinate `o * inputs + i`.
     fn dense_weight_grad<S>(dy: &[f32], x: &[f32], inputs: usize, outputs: usize, batch: usize, sink: &mut S) {
-        portable: dense::weight_grad::<<Portable as Isa>::V8, ROWS, 512, S>(dy, x, inputs, outputs, batch, sink),
-        avx2: dense::weight_grad::<<Avx2 as Isa>::V16, 4, 1024, S>(dy, x, inputs, outputs, batch, sink),
-        avx512: dense::weight_grad::<<Avx512 as Isa>::V16, 8, 1024, S>(dy, x, inputs, outputs, batch, sink),
+        portable: dense::weight_grad::<<Portable as Isa>::V8, ROWS, 1, 512, 512, S>(dy, x, inputs, outputs, batch, sink),
+        avx2: dense::weight_grad::<<Avx2 as Isa>::V16, 4, 1, 1024, 2048, S>(dy, x, inputs, outputs, batch, sink),
+        avx512: dense::weight_grad::<<Avx512 as Isa>::V16, 8, 2, 1024, 2048, S>(dy, x, inputs, outputs, batch, sink),
     }
 
     /// `g[o]` = lane sum over `t` of `dy[o][t]`, where `t` runs over the `lanes` values of an output: the batch, or pixels
@@ -239,7 +239,7 @@ kernels! {
         outputs: usize,
         batch: usize,
     ) {
-        portable: csr::forward::<Portable, 2>(pattern, w, bias, x, y, inputs, outputs, batch),
+        portable: csr::forward::<Portable, ROWS>(pattern, w, bias, x, y, inputs, outputs, batch),
         avx2: csr::forward::<Avx2, 4>(pattern, w, bias, x, y, inputs, outputs, batch),
         avx512: csr::forward::<Avx512, 4>(pattern, w, bias, x, y, inputs, outputs, batch),
     }
@@ -272,6 +272,52 @@ kernels! {
         portable: csr::weight_grad::<Portable, S>(pattern, dy, x, inputs, outputs, batch, sink),
         avx2: csr::weight_grad::<Avx2, S>(pattern, dy, x, inputs, outputs, batch, sink),
         avx512: csr::weight_grad::<Avx512, S>(pattern, dy, x, inputs, outputs, batch, sink),
+    }
+
+    /// [`dense_forward`] over the live blocks: ascending column. `outputs` is a multiple of four.
+    fn block_forward(
+        pattern: BlockPattern,
+        w: &[f32],
+        bias: &[f32],
+        x: &[f32],
+        y: &mut [f32],
+        inputs: usize,
+        outputs: usize,
+        batch: usize,
+    ) {
+        portable: block::forward::<Portable>(pattern, w, bias, x, y, inputs, outputs, batch),
+        avx2: block::forward::<Avx2>(pattern, w, bias, x, y, inputs, outputs, batch),
+        avx512: block::forward::<Avx512>(pattern, w, bias, x, y, inputs, outputs, batch),
+    }
+
+    /// [`dense_input_grad`] over the live blocks: ascending row.
+    fn block_input_grad(
+        pattern: BlockPattern,
+        w: &[f32],
+        dy: &[f32],
+        dx: &mut [f32],
+        inputs: usize,
+        outputs: usize,
+        batch: usize,
+    ) {
+        portable: block::input_grad::<Portable>(pattern, w, dy, dx, inputs, outputs, batch),
+        avx2: block::input_grad::<Avx2>(pattern, w, dy, dx, inputs, outputs, batch),
+        avx512: block::input_grad::<Avx512>(pattern, w, dy, dx, inputs, outputs, batch),
+    }
+
+    /// [`csr_weight_grad`] of each of the four weights of each live block. Coordinate `4 * block + output in the block`.
+    fn block_weight_grad<S>(
+        pattern: BlockPattern,
+        dy: &[f32],
+        x: &[f32],
+        inputs: usize,
+        outputs: usize,
+        batch: usize,
+        sink: &mut S,
+    ) {
+        portable: block::weight_grad::<Portable, S>(pattern, dy, x, inputs, outputs, batch, sink),
+        avx2: block::weight_grad::<Avx2, S>(pattern, dy, x, inputs, outputs, batch, sink),
+        avx512: block::weight_grad::<Avx512, S>(pattern, dy, x, inputs, outputs, batch, sink),
     }
 
     /// `y[oc][oy][ox][b] = bias[oc] + sum over (ic, ky, kx) of w[oc][ic][ky][kx] * x[group * channels + ic][iy][ix][b]` with

@@ -1,4 +1,5 @@
 //! How the loops walk over lanes.
+#![allow(unsafe_code)]
 
 use core::ops::Range;
 
@@ -6,6 +7,9 @@ use super::vector::{Bits, Vector};
 
 /// Lanes of the sums that the parent module defines as lane sums.
 pub(super) const SUM_LANES: usize = 8;
+
+/// Lanes of the widest vector.
+pub(super) const MOST_LANES: usize = 32;
 
 /// The end of a lane sum.
 pub(super) fn tree(s: &[f32; SUM_LANES]) -> f32 {
@@ -54,10 +58,13 @@ pub(super) fn mask<V: Bits>(range: Range<usize>) -> V {
 /// Where fewer lanes are left in a row, the other ones hold whatever comes next in memory: the caller drops their
 /// results. A vector may reach at most one row further (`first + LANES <= 2 * batch`): then only the last row can reach past
 /// the end, and a copy of it is kept here.
+#[derive(Clone, Copy)]
 pub(super) struct Rows<'a, V> {
+    /// From lane `first` of the first row on.
     data: &'a [f32],
     batch: usize,
-    first: usize,
+    /// Rows below it have a whole vector: `(whole - 1) * batch + LANES <= data.len()` unless it is 0.
+    whole: usize,
     last: V,
 }
 
@@ -66,30 +73,211 @@ impl<'a, V: Vector> Rows<'a, V> {
     pub(super) fn new(data: &'a [f32], rows: usize, batch: usize, first: usize) -> Self {
         debug_assert!(first >= batch || first + V::LANES <= 2 * batch);
         let data = &data[..rows * batch];
-        let mut last = [0.0; 16];
+        let mut last = [0.0; MOST_LANES];
         let left = batch.saturating_sub(first).min(V::LANES);
         if let Some(from) = (rows * batch).checked_sub(batch) {
             for (to, &value) in last[..left].iter_mut().zip(&data[from + first..]) {
                 *to = value;
             }
         }
-        Self { data, batch, first, last: V::from_slice(&last[..V::LANES]) }
+        let data = data.get(first..).unwrap_or(&[]);
+        let whole = whole_rows(data.len(), V::LANES, rows, batch);
+        Self { data, batch, whole, last: V::from_slice(&last[..V::LANES]) }
+    }
+
+    /// A row; past the last one, the last one.
+    #[inline(always)]
+    pub(super) fn get(&self, row: usize) -> V {
+        if row >= self.whole {
+            return self.last;
+        }
+        let from = row * self.batch;
+        // SAFETY: row <= whole - 1, so the vector ends within the slice, see `whole`.
+        V::from_slice(unsafe { self.data.get_unchecked(from..from + V::LANES) })
+    }
+}
+
+/// A feature-major activation, read `lanes` values at a time from lane `first` of each row, as many as are left of a row at
+/// most.
+#[derive(Clone, Copy)]
+pub(super) struct Lines<'a> {
+    /// From lane `first` of the first row on.
+    data: &'a [f32],
+    batch: usize,
+    lanes: usize,
+    /// As in [`Rows`], for `lanes`.
+    whole: usize,
+}
+
+impl<'a> Lines<'a> {
+    #[inline(always)]
+    pub(super) fn new(data: &'a [f32], rows: usize, batch: usize, first: usize, lanes: usize) -> Self {
+        let data = data[..rows * batch].get(first..).unwrap_or(&[]);
+        Self { data, batch, lanes, whole: whole_rows(data.len(), lanes, rows, batch) }
+    }
+
+    /// The lanes of a row. The only check does not depend on the row, so that none is left in a loop.
+    #[inline(always)]
+    pub(super) fn get(&self, row: Column) -> &'a [f32] {
+        if row.bound > self.whole {
+            outside();
+        }
+        let from = usize::from(row.index) * self.batch;
+        // SAFETY: index < bound <= whole, so the lanes end within the slice, see `whole`.
+        unsafe { self.data.get_unchecked(from..from + self.lanes) }
+    }
+}
+
+/// [`Lines`] to write.
+pub(super) struct LinesMut<'a> {
+    /// From lane `first` of the first row on.
+    data: &'a mut [f32],
+    batch: usize,
+    lanes: usize,
+    /// As in [`Rows`], for `lanes`.
+    whole: usize,
+}
+
+impl<'a> LinesMut<'a> {
+    #[inline(always)]
+    pub(super) fn new(data: &'a mut [f32], rows: usize, batch: usize, first: usize, lanes: usize) -> Self {
+        let data = data[..rows * batch].get_mut(first..).unwrap_or(&mut []);
+        let whole = whole_rows(data.len(), lanes, rows, batch);
+        Self { data, batch, lanes, whole }
+    }
+
+    /// The lanes of a row.
+    #[inline(always)]
+    pub(super) fn get(&mut self, row: Column) -> &mut [f32] {
+        if row.bound > self.whole {
+            outside();
+        }
+        let from = usize::from(row.index) * self.batch;
+        // SAFETY: index < bound <= whole, so the lanes end within the slice, see `whole`.
+        unsafe { self.data.get_unchecked_mut(from..from + self.lanes) }
+    }
+}
+
+/// The first rows of `batch` whose first `lanes` values are among `len`.
+fn whole_rows(len: usize, lanes: usize, rows: usize, batch: usize) -> usize {
+    let last = len.checked_sub(lanes).and_then(|room| room.checked_div(batch));
+    last.map_or(0, |last| rows.min(last + 1))
+}
+
+/// Columns of a pattern, all of which exist.
+///
+/// Sparse layers jump from row to row of an activation; to check each jump costs a quarter of the time. Checking all of
+/// them before the loop is a pass over two bytes a weight, vectorised.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a> {
+    /// All below `bound`.
+    all: &'a [u16],
+    bound: usize,
+}
+
+/// Eight columns that exist.
+#[derive(Clone, Copy)]
+pub(super) struct EightColumns {
+    /// All below `bound`.
+    all: [u16; 8],
+    bound: usize,
+}
+
+impl EightColumns {
+    /// The columns, which are all below `len`.
+    ///
+    /// # Panics
+    /// If the layer has more than `len`.
+    #[inline(always)]
+    pub(super) fn below(self, len: usize) -> [u16; 8] {
+        if self.bound > len {
+            outside();
+        }
+        self.all
+    }
+
+    /// Each of them.
+    #[inline(always)]
+    pub(super) fn each(self) -> [Column; 8] {
+        self.all.map(|index| Column { index, bound: self.bound })
+    }
+}
+
+/// A column that exists.
+#[derive(Clone, Copy)]
+pub(super) struct Column {
+    /// Below `bound`.
+    index: u16,
+    bound: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// # Panics
+    /// If one is not below `bound`.
+    #[inline(always)]
+    pub(super) fn new(all: &'a [u16], bound: usize) -> Self {
+        let mut largest = 0;
+        for &column in all {
+            largest = largest.max(column);
+        }
+        if !all.is_empty() && usize::from(largest) >= bound {
+            outside();
+        }
+        Self { all, bound }
     }
 
     #[inline(always)]
-    pub(super) fn get(&self, row: usize) -> V {
-        match V::get(self.data, row * self.batch + self.first) {
-            Some(lanes) => lanes,
-            None => self.last,
-        }
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
     }
+
+    #[inline(always)]
+    pub(super) fn get(&self, k: usize) -> Column {
+        Column { index: self.all[k], bound: self.bound }
+    }
+
+    /// Eight columns at a time, as often as there are so many.
+    #[inline(always)]
+    pub(super) fn eights(&self) -> impl Iterator<Item = EightColumns> + use<'a> {
+        let bound = self.bound;
+        self.all.as_chunks().0.iter().map(move |&all| EightColumns { all, bound })
+    }
+
+    #[inline(always)]
+    pub(super) fn range(&self, range: Range<usize>) -> Self {
+        Self { all: &self.all[range], bound: self.bound }
+    }
+
+    #[inline(always)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = Column> + use<'a> {
+        let bound = self.bound;
+        self.all.iter().map(move |&index| Column { index, bound })
+    }
+}
+
+impl Column {
+    #[inline(always)]
+    pub(super) fn index(self) -> usize {
+        usize::from(self.index)
+    }
+}
+
+/// A pattern names a column that does not exist.
+#[cold]
+#[inline(never)]
+fn outside() -> ! {
+    panic!("a pattern's column lies outside its layer");
 }
 
 /// Calls `$body` with a vector type of `$isa` for every block of the lanes `0..$batch`: the widest one as often as it fits,
 /// then the smallest one that holds the rest. `$at` is the first lane, `$left` the number of lanes of the block that count.
+/// `$from..$batch` leaves out the lanes before `$from`.
 macro_rules! for_lane_blocks {
-    ($isa:ident, $batch:expr, |$at:ident, $left:ident| $body:ident ::<V $(, $param:tt)*>($($arg:expr),* $(,)?)) => {{
-        let mut $at = 0;
+    (
+        $isa:ident, $from:ident..$batch:expr,
+        |$at:ident, $left:ident| $body:ident ::<V $(, $param:tt)*>($($arg:expr),* $(,)?)
+    ) => {{
+        let mut $at = $from;
         while $at < $batch {
             let $left = $batch - $at;
             if $isa::WIDE && $left > 8 {

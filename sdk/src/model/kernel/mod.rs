@@ -22,10 +22,12 @@ mod activation;
 mod attention;
 mod attention_grad;
 mod avg_pool;
+mod block;
 mod conv;
 mod conv_grad;
 mod conv_weights;
 mod csr;
+mod csr_single;
 mod dense;
 mod dispatch;
 mod dropout;
@@ -65,10 +67,10 @@ pub use activation::{
 };
 pub use attention::AttentionGeometry;
 pub use dispatch::{
-    avg_pool_backward, avg_pool_forward, bias_grad, conv_forward, conv_input_grad, conv_weight_grad, csr_conv_forward,
-    csr_conv_input_grad, csr_conv_weight_grad, csr_forward, csr_input_grad, csr_weight_grad, dense_forward,
-    dense_input_grad, dense_weight_grad, global_avg_pool_backward, global_avg_pool_forward, max_pool_backward,
-    max_pool_forward, portable,
+    avg_pool_backward, avg_pool_forward, bias_grad, block_forward, block_input_grad, block_weight_grad, conv_forward,
+    conv_input_grad, conv_weight_grad, csr_conv_forward, csr_conv_input_grad, csr_conv_weight_grad, csr_forward,
+    csr_input_grad, csr_weight_grad, dense_forward, dense_input_grad, dense_weight_grad, global_avg_pool_backward,
+    global_avg_pool_forward, max_pool_backward, max_pool_forward, portable,
 };
 pub use dispatch::{
     context_backward_values, context_backward_weights, context_forward, scores_backward_key, scores_backward_query,
@@ -103,6 +105,20 @@ pub struct Pattern<'a> {
     /// Where each row starts in `cols`, and the number of live weights as the last entry.
     pub row_ptr: &'a [u32],
     /// The input, or for a convolution `(ic * kh + ky) * kw + kx` with `ic` counted in the group, of each live weight.
+    pub cols: &'a [u16],
+}
+
+/// Which blocks of four consecutive outputs by one input of an `[out, in]` tensor live, group of four outputs by group. The
+/// values are an array of their own, four for a block: `[block][output in the block]`.
+///
+/// The kernels take it as checked: `out` is a multiple of four, `row_ptr` has `out / 4 + 1` entries, starts at 0, never falls
+/// and ends at `cols.len()`; in each group `cols` ascends strictly and stays below `in`. As for [`Pattern`], one that breaks
+/// this gives meaningless numbers or a panic.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockPattern<'a> {
+    /// Where each group starts in `cols`, and the number of live blocks as the last entry.
+    pub row_ptr: &'a [u32],
+    /// The input of each live block.
     pub cols: &'a [u16],
 }
 

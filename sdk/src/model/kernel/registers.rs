@@ -11,6 +11,8 @@ use core::arch::x86 as arch;
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64 as arch;
 
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+use super::lanes::EightColumns;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64"))]
 use super::vector::{Bits, Quad, Vector, chunk};
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
@@ -183,7 +185,6 @@ impl Quad for Four {
     }
 }
 
-/// Four scalars.
 /// Scalars, where there are no vector registers.
 #[cfg(not(any(
     all(any(target_arch = "x86", target_arch = "x86_64"), target_feature = "sse2"),
@@ -203,6 +204,7 @@ impl Isa for Avx2 {
     type Run = Pair<Pair<Pair<Ymm>>>;
     const VECTORS: bool = true;
     const WIDE: bool = true;
+    const LANES: usize = 16;
 }
 
 /// AVX-512F: sixteen lanes in a register.
@@ -217,6 +219,7 @@ impl Isa for Avx512 {
     type Run = Pair<Pair<Zmm>>;
     const VECTORS: bool = true;
     const WIDE: bool = true;
+    const LANES: usize = 32;
 }
 
 /// One AVX register. To be used only in functions compiled for AVX2 and called where the CPU has it.
@@ -238,6 +241,36 @@ impl Eight for Ymm {
     fn fold(self) -> Four {
         let [low, high]: [[f32; 4]; 2] = bytemuck::must_cast(self.0);
         Four::from_slice(&low).add(Four::from_slice(&high))
+    }
+
+    #[inline(always)]
+    fn gather(data: &[f32], places: EightColumns) -> Self {
+        let places = places.below(data.len());
+        // SAFETY: all places lie within the slice.
+        let at = |lane: usize| unsafe { *data.get_unchecked(usize::from(places[lane])) };
+        // Eight loads: a gather takes twice as long.
+        // SAFETY: the register's instruction set is there, see its type.
+        Self(unsafe { arch::_mm256_setr_ps(at(0), at(1), at(2), at(3), at(4), at(5), at(6), at(7)) })
+    }
+
+    /// Two sums a register: half as many instructions as two of four.
+    #[inline(always)]
+    fn tree8([a, b, c, d, e, f, g, h]: [Self; 8]) -> [f32; 8] {
+        use arch::{_mm256_add_ps as add, _mm256_permute2f128_ps as halves, _mm256_shuffle_ps as pick};
+        use arch::{_mm256_unpackhi_ps as high, _mm256_unpacklo_ps as low};
+        // SAFETY: the register's instruction set is there, see its type.
+        unsafe {
+            // Lanes 0 to 3 of the folded sum `t` beside those of the folded sum `t + 4`.
+            let ae = add(halves::<0x20>(a.0, e.0), halves::<0x31>(a.0, e.0));
+            let bf = add(halves::<0x20>(b.0, f.0), halves::<0x31>(b.0, f.0));
+            let cg = add(halves::<0x20>(c.0, g.0), halves::<0x31>(c.0, g.0));
+            let dh = add(halves::<0x20>(d.0, h.0), halves::<0x31>(d.0, h.0));
+            // Of each half: (a[0]+a[2], b[0]+b[2], a[1]+a[3], b[1]+b[3]).
+            let abef = add(low(ae, bf), high(ae, bf));
+            let cdgh = add(low(cg, dh), high(cg, dh));
+            let all = add(pick::<0b01_00_01_00>(abef, cdgh), pick::<0b11_10_11_10>(abef, cdgh));
+            bytemuck::must_cast(all)
+        }
     }
 }
 

@@ -84,4 +84,5 @@ impl super::vector::Isa for NoVectors {
     type Run = Self::V16;
     const VECTORS: bool = false;
     const WIDE: bool = false;
+    const LANES: usize = 8;
 }

@@ -7,6 +7,7 @@
 //! like must not touch vectors: they may end up in a function of their own, which lacks the instruction set, and every
 //! operation in it becomes a call.
 
+use super::lanes::EightColumns;
 use super::registers::Four;
 
 /// A register or a few of them.
@@ -188,6 +189,23 @@ pub(super) trait Eight: Bits {
 
     /// Lane `l` plus lane `l + 4`.
     fn fold(self) -> Self::Half;
+
+    /// The values at these places.
+    #[inline(always)]
+    fn gather(data: &[f32], places: EightColumns) -> Self {
+        let mut lanes = [0.0; 8];
+        for (lane, place) in lanes.iter_mut().zip(places.below(data.len())) {
+            *lane = data[usize::from(place)];
+        }
+        Self::from_slice(&lanes)
+    }
+
+    /// The ends of eight lane sums.
+    #[inline(always)]
+    fn tree8([a, b, c, d, e, f, g, h]: [Self; 8]) -> [f32; 8] {
+        let ([a, b, c, d], [e, f, g, h]) = (tree4([a, b, c, d]), tree4([e, f, g, h]));
+        [a, b, c, d, e, f, g, h]
+    }
 }
 
 impl<V: Quad> Eight for Pair<V> {
@@ -251,6 +269,8 @@ pub(super) trait Isa {
     const VECTORS: bool;
     /// Whether blocks of 16 lanes leave registers for several of them.
     const WIDE: bool;
+    /// The most lanes of which several blocks fit in the registers.
+    const LANES: usize;
 }
 
 /// The target's baseline.
@@ -269,4 +289,5 @@ impl Isa for Portable {
         all(target_arch = "aarch64", target_feature = "neon")
     ));
     const WIDE: bool = false;
+    const LANES: usize = 8;
 }

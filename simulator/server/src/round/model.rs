@@ -246,15 +246,20 @@ impl GlobalModel {
         }
     }
 
-    /// The plan's view of the model: how many weights of each layer live, and which loops run for that density.
+    /// The plan's view of the model: how many weights of each layer live, and which loops run for that density: the dense
+    /// ones above `crossover`, or above the measured one of the layer and `batch`.
     ///
     /// # Errors
     /// Never in fact: the layers fitted together before.
-    pub fn spec(&self, crossover: f32) -> Result<ModelSpec, PlanError> {
+    pub fn spec(&self, crossover: Option<f32>, batch: u16) -> Result<ModelSpec, PlanError> {
         let live: Vec<usize> =
             self.tensors().filter(|t| t.role.prunes()).map(|t| t.live.iter().filter(|l| **l).count()).collect();
+        let layers = self.architecture.layers.iter();
+        let convolves: Vec<bool> =
+            layers.flat_map(|l| l.spec.storages().map(|_| matches!(l.spec, LayerSpec::Conv2d { .. }))).collect();
         with_storage(&self.architecture, |index, size| {
             let live = live[index];
+            let crossover = crossover.unwrap_or_else(|| Path::crossover(batch, convolves[index]));
             let dense = live as f64 > f64::from(crossover) * size as f64;
             Storage { live: live as u32, path: if dense { Path::Dense } else { Path::Sparse } }
         })

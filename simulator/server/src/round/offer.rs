@@ -63,7 +63,7 @@ impl Offer {
         let mut plan = Plan {
             population: settings.population.clone(),
             round,
-            model: model.spec(settings.pruning.crossover)?,
+            model: model.spec(settings.pruning.crossover, settings.training.batch)?,
             training: settings.training,
             privacy: settings.privacy,
             quantization: settings.quantization,

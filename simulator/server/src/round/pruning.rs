@@ -132,8 +132,9 @@ pub struct Pruning {
     pub drop_fraction: f32,
     /// Of random masks.
     pub seed: u64,
-    /// Weights denser than this run through the dense loops.
-    pub crossover: f32,
+    /// Weights denser than this run through the dense loops; `None`: than the measured
+    /// [`crossover`](siskin::checkin::Path::crossover) of their layer and batch.
+    pub crossover: Option<f32>,
     /// The masks that the server remembers, of the last rounds in which they changed: devices that kept one of them download
     /// what changed since, where that is shorter. Each takes a bit a weight, and while a round is open that a device with
     /// it takes part in, twice the bytes of a checkpoint. With 0 everybody downloads whole masks.
@@ -141,7 +142,7 @@ pub struct Pruning {
 }
 
 impl Pruning {
-    /// Magnitude before the first round, uniform over the layers; weights of at most half their density run sparse.
+    /// Magnitude before the first round, uniform over the layers; the measured crossover chooses the loops.
     pub const fn at_once(sparsity: f32) -> Self {
         Self {
             algorithm: Algorithm::Magnitude,
@@ -153,7 +154,7 @@ impl Pruning {
             every: 1,
             drop_fraction: siskin::model::sparsity::SET_DROP_FRACTION,
             seed: 0,
-            crossover: 0.5,
+            crossover: None,
             remembered: 8,
         }
     }
@@ -164,7 +165,7 @@ impl Pruning {
     /// [`SettingsError`] names the setting and its range.
     pub fn check(&self) -> Result<(), SettingsError> {
         within("sparsity", f64::from(self.sparsity), 0.0, 0.999)?;
-        within("pruning crossover", f64::from(self.crossover), 0.0, 1.0)?;
+        within("pruning crossover", f64::from(self.crossover.unwrap_or(0.0)), 0.0, 1.0)?;
         within("pruning interval", f64::from(self.every), 1.0, 1e9)?;
         within("end of pruning", f64::from(self.end), f64::from(self.start), 1e9)?;
         within("drop fraction", f64::from(self.drop_fraction), 0.0, 1.0)?;

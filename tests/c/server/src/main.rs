@@ -41,7 +41,7 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
         quantization: Quantization { step: 0.001, rounding: Rounding::Stochastic },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 1 << 16, probe: 0 },
         optimizer: Optimizer::FedAvg(FedAvgConfig::default()),
-        pruning: Pruning { crossover: 0.6, ..Pruning::at_once(0.5) },
+        pruning: Pruning { crossover: Some(0.6), ..Pruning::at_once(0.5) },
         dp_delta: 1e-5,
     })
 }

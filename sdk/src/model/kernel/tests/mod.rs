@@ -21,7 +21,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::{ConvGeometry, GradSink, Pattern, PoolGeometry};
+use super::{BlockPattern, ConvGeometry, GradSink, Pattern, PoolGeometry};
 
 std::thread_local! {
     /// Makes the kernels of `widened` run their baseline variant.
@@ -169,6 +169,39 @@ impl Sparse {
     }
 }
 
+/// A tensor of blocks of four rows, and the same tensor without blocks.
+struct Blocks {
+    row_ptr: Vec<u32>,
+    cols: Vec<u16>,
+    w: Vec<f32>,
+    sparse: Sparse,
+    /// Where each weight of `sparse` is in `w`.
+    place: Vec<usize>,
+}
+
+impl Blocks {
+    fn new(seed: &mut u64, groups: usize, cols: usize, eighths: u64) -> Self {
+        let Sparse { row_ptr, cols, .. } = Sparse::new(seed, groups, cols, eighths);
+        let w = values(seed, 4 * cols.len());
+        let (mut rows, mut all, mut place) = (vec![0], vec![], vec![]);
+        for g in 0..groups {
+            for r in 0..4 {
+                for block in row_ptr[g] as usize..row_ptr[g + 1] as usize {
+                    all.push(cols[block]);
+                    place.push(4 * block + r);
+                }
+                rows.push(u32::try_from(all.len()).unwrap());
+            }
+        }
+        let sparse = Sparse { row_ptr: rows, cols: all, w: place.iter().map(|&k| w[k]).collect() };
+        Self { row_ptr, cols, w, sparse, place }
+    }
+
+    fn pattern(&self) -> BlockPattern<'_> {
+        BlockPattern { row_ptr: &self.row_ptr, cols: &self.cols }
+    }
+}
+
 /// Inputs, outputs, batch, density in eighths, seed.
 fn layer() -> impl Strategy<Value = (usize, usize, usize, u64, u64)> {
     let size = || prop_oneof![Just(1usize), 2usize..12, 12usize..90];
@@ -292,6 +325,29 @@ macro_rules! variant_tests {
                 }
 
                 #[test]
+                fn blocks((inputs, groups, batch, density, mut seed) in layer(), with_bias: bool) {
+                    if missing() { return Ok(()) }
+                    let outputs = 4 * groups;
+                    let s = Blocks::new(&mut seed, groups, inputs, density);
+                    let bias = if with_bias { values(&mut seed, outputs) } else { vec![] };
+                    let (x, dy) = (values(&mut seed, inputs * batch), values(&mut seed, outputs * batch));
+
+                    let mut y = vec![f32::NAN; outputs * batch];
+                    kernels::block_forward(s.pattern(), &s.w, &bias, &x, &mut y, inputs, outputs, batch);
+                    prop_assert_eq!(bits(&y), bits(&oracle::forward(&s.sparse, &bias, &x, outputs, batch)));
+
+                    let mut dx = vec![f32::NAN; inputs * batch];
+                    kernels::block_input_grad(s.pattern(), &s.w, &dy, &mut dx, inputs, outputs, batch);
+                    prop_assert_eq!(bits(&dx), bits(&oracle::input_grad(&s.sparse, &dy, inputs, outputs, batch)));
+
+                    let grad = collected(s.w.len(), |sink| {
+                        kernels::block_weight_grad(s.pattern(), &dy, &x, inputs, outputs, batch, sink);
+                    });
+                    let grad: Vec<f32> = s.place.iter().map(|&k| grad[k]).collect();
+                    prop_assert_eq!(bits(&grad), bits(&oracle::csr_weight_grad(&s.sparse, &dy, &x, outputs, batch)));
+                }
+
+                #[test]
                 fn convolutions((g, batch, density, mut seed) in convolution()) {
                     if missing() { return Ok(()) }
                     let inputs = g.in_channels * g.in_h * g.in_w * batch;
@@ -358,6 +414,34 @@ macro_rules! variant_tests {
                     prop_assert_eq!(bits(&y), bits(&expected_y));
                     kernels::global_avg_pool_backward(&dy, &mut dx, g.channels, g.in_h * g.in_w, batch);
                     prop_assert_eq!(bits(&dx), bits(&expected_dx));
+                }
+            }
+
+            /// A pattern that names a column past the end is refused before anything is read or written there.
+            #[test]
+            fn broken_patterns() {
+                if missing() { return }
+                let (inputs, outputs) = (5, 4);
+                for batch in [1, 2, 7, 8, 10, 16, 32, 40, 70] {
+                    for column in [5, 6, 300, u16::MAX] {
+                        let (x, dy) = (vec![1.0; inputs * batch], vec![1.0; outputs * batch]);
+                        let (mut y, mut dx) = (dy.clone(), x.clone());
+                        let rows = Pattern { row_ptr: &[0, 1, 1, 2, 2], cols: &[0, column] };
+                        let blocks = BlockPattern { row_ptr: &[0, 2], cols: &[0, column] };
+                        let w = [1.0; 8];
+                        let panics = |run: &mut dyn FnMut()| {
+                            let run = std::panic::AssertUnwindSafe(run);
+                            assert!(std::panic::catch_unwind(|| { let run = run; (run.0)() }).is_err(), "{batch} {column}");
+                        };
+                        panics(&mut || kernels::csr_forward(rows, &w[..2], &[], &x, &mut y, inputs, outputs, batch));
+                        panics(&mut || kernels::csr_input_grad(rows, &w[..2], &dy, &mut dx, inputs, outputs, batch));
+                        let sink = &mut Collect(vec![None; 8]);
+                        panics(&mut || kernels::csr_weight_grad(rows, &dy, &x, inputs, outputs, batch, sink));
+                        panics(&mut || kernels::block_forward(blocks, &w, &[], &x, &mut y, inputs, outputs, batch));
+                        panics(&mut || kernels::block_input_grad(blocks, &w, &dy, &mut dx, inputs, outputs, batch));
+                        let sink = &mut Collect(vec![None; 8]);
+                        panics(&mut || kernels::block_weight_grad(blocks, &dy, &x, inputs, outputs, batch, sink));
+                    }
                 }
             }
 

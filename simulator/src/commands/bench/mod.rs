@@ -1,5 +1,7 @@
 //! `siskin bench`.
 
+mod sparse;
+
 use super::{is_set, switch};
 use anyhow::{Context, bail};
 use clap::{Arg, ArgMatches, Command};
@@ -12,26 +14,32 @@ pub(super) fn command() -> Command {
     let option = |name: &'static str, default: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name("N").default_value(default).help(help)
     };
-    Command::new("bench").about("Measure").subcommand_required(true).subcommand(
-        Command::new("a1")
-            .about("FedAvg of an MLP 784-128-10, 100 of 1,000 clients a round, 2 steps of 10 examples; one thread")
-            .arg(Arg::new("data").long("data").value_name("DIR").required(true).help("folder that gen_data.py wrote"))
-            .arg(option("rounds", "10", "timed rounds a pass"))
-            .arg(option("passes", "5", "passes; the least and the median are printed"))
-            .arg(option("clip-norm", "4", "L2 bound of the full way"))
-            .arg(option("step", "40", "grid of the full way, in clip_norm / sqrt(params)"))
-            .arg(Arg::new("reference").long("reference").value_name("COMMAND").help(
+    let a1 = Command::new("a1")
+        .about("FedAvg of an MLP 784-128-10, 100 of 1,000 clients a round, 2 steps of 10 examples; one thread")
+        .arg(Arg::new("data").long("data").value_name("DIR").required(true).help("folder that gen_data.py wrote"))
+        .arg(option("rounds", "10", "timed rounds a pass"))
+        .arg(option("passes", "5", "passes; the least and the median are printed"))
+        .arg(option("clip-norm", "4", "L2 bound of the full way"))
+        .arg(option("step", "40", "grid of the full way, in clip_norm / sqrt(params)"))
+        .arg(
+            Arg::new("reference").long("reference").value_name("COMMAND").help(
                 "a command that runs the same workload and prints cpu_ms_per_update as JSON; run between the passes",
-            ))
-            .arg(switch("json", "print JSON"))
-            .after_help(
-                "Example:\n  siskin bench a1 --data a1/data --reference 'python3 a1/bare_numpy.py --rounds 10'",
             ),
-    )
+        )
+        .arg(switch("json", "print JSON"))
+        .after_help("Example:\n  siskin bench a1 --data a1/data --reference 'python3 a1/bare_numpy.py --rounds 10'");
+    Command::new("bench").about("Measure").subcommand_required(true).subcommand(a1).subcommand(sparse::command())
 }
 
 pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
-    let Some(("a1", matches)) = matches.subcommand() else { bail!("no such measurement; see siskin bench --help") };
+    match matches.subcommand() {
+        Some(("a1", matches)) => run_a1(matches),
+        Some(("sparse", matches)) => sparse::main(matches),
+        _ => bail!("no such measurement; see siskin bench --help"),
+    }
+}
+
+fn run_a1(matches: &ArgMatches) -> anyhow::Result<()> {
     let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
     let number = |name: &str| -> anyhow::Result<f32> {
         let value: f32 =
