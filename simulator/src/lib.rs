@@ -12,6 +12,7 @@
 //! | [`report`] | `report.json` and `report.html` |
 //! | [`lora`] | low-rank adapters around frozen layers |
 //! | [`prune`] | masks of tensors in a file, single cases as JSON |
+//! | [`fine_tune`] | a model tuned for each user alone |
 //! | `onnx` | ONNX files as plans and back, with the feature `onnx` |
 //! | [`progress`] | what is shown meanwhile |
 
@@ -19,6 +20,7 @@ pub mod bench;
 pub mod compare;
 pub mod config;
 pub mod data;
+pub mod fine_tune;
 pub mod fleet;
 pub mod lora;
 #[cfg(feature = "onnx")]

@@ -11,8 +11,14 @@ pub struct NodeName {
 
 impl std::fmt::Display for NodeName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "node `{}` ({})", self.name, self.operator)
+        // A file chooses the names: no line break or control character of theirs must reach a terminal.
+        write!(f, "node `{}` ({})", self.name.escape_debug(), self.operator.escape_debug())
     }
+}
+
+/// Names, for a message.
+fn listed(names: &[String]) -> String {
+    names.iter().map(|n| n.escape_debug().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// Why a file was not imported.
@@ -26,9 +32,11 @@ pub enum ImportError {
         why: String,
     },
     /// More parts than any network of siskin can need.
-    #[error("more than {limit} nodes, attributes and tensors: too large to be taken in")]
+    #[error(
+        "its nodes, attributes and tensors take more than {limit} bytes, without any numbers: no network needs so many"
+    )]
     TooManyParts {
-        /// Parts that are read.
+        /// Bytes that they may take.
         limit: usize,
     },
     /// The file does not say which version of the operators it means.
@@ -45,19 +53,21 @@ pub enum ImportError {
         most: i64,
     },
     /// One name for two values.
-    #[error("value `{name}` is made twice: an ONNX graph gives each value once")]
+    #[error("value `{}` is made twice, the second time by {second}: an ONNX graph gives each value once", name.escape_debug())]
     Twice {
         /// The value.
         name: String,
+        /// The node, or `an initialiser`.
+        second: String,
     },
     /// Several outputs, or none, and none was chosen.
-    #[error("the model has {} outputs; name the one to train: {}", names.len(), names.join(", "))]
+    #[error("the model has {} outputs; name the one to train: {}", names.len(), listed(names))]
     ChooseOutput {
         /// They all.
         names: Vec<String>,
     },
     /// The chosen output is not there.
-    #[error("no output `{name}`; there are: {}", names.join(", "))]
+    #[error("no output `{}`; there are: {}", name.escape_debug(), listed(names))]
     NoSuchOutput {
         /// What was asked for.
         name: String,
@@ -65,7 +75,7 @@ pub enum ImportError {
         names: Vec<String>,
     },
     /// The input cannot be what a network is fed with.
-    #[error("input `{name}`: {why}")]
+    #[error("input `{}`: {why}", name.escape_debug())]
     Input {
         /// The input.
         name: String,
@@ -73,7 +83,7 @@ pub enum ImportError {
         why: String,
     },
     /// A tensor of numbers is wrong in itself.
-    #[error("initialiser `{name}`: {why}")]
+    #[error("initialiser `{}`: {why}", name.escape_debug())]
     Initializer {
         /// The tensor.
         name: String,
@@ -81,7 +91,7 @@ pub enum ImportError {
         why: String,
     },
     /// An operator that no layer stands for.
-    #[error("{node}: operator {} is not supported", node.operator)]
+    #[error("{node}: operator {} is not supported", node.operator.escape_debug())]
     Operator {
         /// The node.
         node: NodeName,
@@ -101,7 +111,7 @@ pub enum ImportError {
         node: NodeName,
     },
     /// A value that nothing makes.
-    #[error("{node}: its input `{value}` is made nowhere")]
+    #[error("{node}: its input `{}` is made nowhere", value.escape_debug())]
     Missing {
         /// Who wants it.
         node: NodeName,
@@ -110,7 +120,8 @@ pub enum ImportError {
     },
     /// One number of the file would have to train in two places.
     #[error(
-        "initialiser `{initializer}` is shared by node `{first}` and node `{second}`: tied weights cannot be trained"
+        "initialiser `{}` is shared by node `{}` and node `{}`: tied weights cannot be trained",
+        initializer.escape_debug(), first.escape_debug(), second.escape_debug()
     )]
     Tied {
         /// The tensor.
@@ -215,10 +226,10 @@ pub enum ExportError {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReferenceError {
-    /// tract refused the file.
-    #[error("tract: {why}")]
+    /// The file is wrong, or tract refused it.
+    #[error("{why}")]
     Refused {
-        /// What it said.
+        /// What is wrong.
         why: String,
     },
     /// The input's size is no multiple of an example's.

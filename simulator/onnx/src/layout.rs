@@ -59,6 +59,21 @@ impl Layout {
         factors.iter().map(|f| self.sizes[*f]).product()
     }
 
+    /// Forgets factors that no axis has any more: each change leaves some behind, and a file chooses how many changes there are.
+    pub(crate) fn compact(&mut self) {
+        let mut names = vec![None; self.sizes.len()];
+        names[BATCH] = Some(BATCH);
+        let mut sizes = vec![self.sizes[BATCH]];
+        for factor in self.axes.iter_mut().chain(&mut self.home).flatten() {
+            let name = *names[*factor].get_or_insert_with(|| {
+                sizes.push(self.sizes[*factor]);
+                sizes.len() - 1
+            });
+            *factor = name;
+        }
+        self.sizes = sizes;
+    }
+
     /// ONNX's shape, with the batch.
     pub(crate) fn dims(&self) -> Vec<usize> {
         self.axes.iter().map(|a| self.size(a)).collect()
@@ -303,6 +318,19 @@ mod tests {
         assert_eq!(back.reshape(&[3, 40]).unwrap().dims(), [3, 40]);
         assert_eq!(back.reshape(&[15, 8]).unwrap().axes[0][0], BATCH);
         assert!(back.reshape(&[5, 24]).is_none() && back.reshape(&[3, 7, 5]).is_none());
+    }
+
+    #[test]
+    fn a_long_way_leaves_no_factors_behind() {
+        let mut x = Layout::of_input(3, &[6, 35], 0);
+        for _ in 0..100 {
+            for dims in [&[3, 2, 3, 5, 7][..], &[3, 210], &[3, 6, 35]] {
+                x = x.reshape(dims).unwrap();
+                x.compact();
+                assert_eq!((x.dims(), x.shape()), (dims.to_vec(), [6, 35, 1]));
+                assert!(x.sizes.len() < 8, "{x:?}");
+            }
+        }
     }
 
     #[test]

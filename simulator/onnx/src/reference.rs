@@ -1,9 +1,12 @@
 //! A model run by tract as the file says: what the network's own forward pass is held against, and inference where nothing is
 //! to be trained.
 
+use crate::constant::TensorFiles;
 use crate::error::ReferenceError;
-use crate::file::File;
+use crate::file::{File, name_of};
 use crate::import::{Imported, Input};
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use tract_onnx::pb::type_proto::Value as Kind;
@@ -28,32 +31,30 @@ const INT32: i32 = 6;
 impl Reference {
     /// The part of a file that `imported` was made from. `folder` is where tensors are that the file keeps beside it.
     ///
+    /// tract gets what the output needs and nothing else, each tensor checked as by an import, and opens no file.
+    ///
     /// # Errors
-    /// [`ReferenceError::Refused`] with what tract says.
+    /// [`ReferenceError::Refused`] with what is wrong, or with what tract says.
     pub fn new(bytes: &[u8], folder: Option<&Path>, imported: &Imported, batch: usize) -> Result<Self, ReferenceError> {
         let refused = |why: String| ReferenceError::Refused { why };
         let file = File::parse(bytes).map_err(|e| refused(e.to_string()))?;
         let input = imported.input.clone();
-        let (model, narrow) = part_of(file, &input.name, &imported.output.name);
-        let plan = Self::plan(&model, folder, &input, narrow, batch).map_err(|e| refused(format!("{e:#}")))?;
+        let (mut model, narrow) = part_of(file, &input.name, &imported.output.name);
+        check(&mut model, TensorFiles { folder }).map_err(refused)?;
+        let plan = caught(|| Self::plan(&model, &input, narrow, batch))?;
         Ok(Self { plan, input, narrow, batch })
     }
 
-    fn plan(
-        model: &ModelProto,
-        folder: Option<&Path>,
-        input: &Input,
-        narrow: bool,
-        batch: usize,
-    ) -> TractResult<Arc<TypedRunnableModel>> {
+    fn plan(model: &ModelProto, input: &Input, narrow: bool, batch: usize) -> TractResult<Arc<TypedRunnableModel>> {
         let kind = match (input.tokens, narrow) {
             (false, _) => f32::datum_type(),
             (true, true) => i32::datum_type(),
             (true, false) => i64::datum_type(),
         };
         let dims: Vec<usize> = [&[batch], &input.dims[..]].concat();
-        let parsed = tract_onnx::onnx().parse(model, folder.and_then(Path::to_str))?;
-        parsed.model.with_input_fact(0, InferenceFact::dt_shape(kind, dims))?.into_optimized()?.into_runnable()
+        let parsed = tract_onnx::onnx().parse(model, None)?;
+        // Not optimised: tract 0.23 rewrites `c - conv(x)` with a constant `c` and a kernel wider than 1 into something else.
+        parsed.model.with_input_fact(0, InferenceFact::dt_shape(kind, dims))?.into_typed()?.into_runnable()
     }
 
     /// Outputs of a batch, example after example, each in the file's order; `examples` are in the order of the input, tokens as
@@ -66,7 +67,7 @@ impl Reference {
         if examples.len() != self.batch * example {
             return Err(ReferenceError::Input { got: examples.len(), batch: self.batch, example });
         }
-        self.outputs(examples).map_err(|e| ReferenceError::Refused { why: format!("{e:#}") })
+        caught(|| self.outputs(examples))
     }
 
     fn outputs(&self, examples: &[f32]) -> TractResult<Vec<f32>> {
@@ -82,6 +83,39 @@ impl Reference {
     }
 }
 
+/// What tract says, in an error or in a panic: a file must not be able to end the program.
+fn caught<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, ReferenceError> {
+    let refused = |why: String| ReferenceError::Refused { why: format!("tract: {why}") };
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(result) => result.map_err(|e| refused(format!("{e:#}"))),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason");
+            Err(refused(format!("it panicked: {text}")))
+        }
+    }
+}
+
+/// Checks all tensors, and takes those into the model that lie outside.
+fn check(model: &mut ModelProto, files: TensorFiles) -> Result<(), String> {
+    let Some(graph) = &mut model.graph else { return Ok(()) };
+    for node in &mut graph.node {
+        let name = name_of(node);
+        for a in &mut node.attribute {
+            if a.g.is_some() || a.sparse_tensor.is_some() || !(a.graphs.is_empty() && a.sparse_tensors.is_empty()) {
+                return Err(format!("{name}: graphs and sparse tensors within a node are not supported"));
+            }
+            for tensor in a.t.iter_mut().chain(&mut a.tensors) {
+                files.inline(tensor).map_err(|why| format!("{name}: {why}"))?;
+            }
+        }
+    }
+    for tensor in &mut graph.initializer {
+        files.inline(tensor).map_err(|why| format!("initialiser `{}`: {why}", tensor.name.escape_debug()))?;
+    }
+    Ok(())
+}
+
 /// The model with what its output needs and nothing else, and whether its tokens are of 32 bits.
 fn part_of(file: File, input: &str, output: &str) -> (ModelProto, bool) {
     let nodes = file.needed(output);
@@ -89,6 +123,9 @@ fn part_of(file: File, input: &str, output: &str) -> (ModelProto, bool) {
     let mut graph = file.graph;
     let mut index = 0..;
     graph.node.retain(|_| index.next().is_some_and(|i| nodes.contains(&i)));
+    let read: HashSet<&str> = graph.node.iter().flat_map(|n| &n.input).map(String::as_str).collect();
+    graph.initializer.retain(|t| read.contains(t.name.as_str()));
+    graph.sparse_initializer.clear();
     graph.input.retain(|v| v.name == input);
     graph.output.retain(|v| v.name == output);
     // Shapes in between are for other batches, perhaps.

@@ -57,6 +57,13 @@ pub(crate) fn unsqueeze(dims: &[usize], list: &[i64]) -> Result<Vec<usize>, Stri
 /// Most axes of a tensor.
 pub(crate) const MAX_RANK: usize = 16;
 
+/// The number of values of this shape. `None` if the product of its axes, those of 0 left out, overflows: so that no product of
+/// some of them does, either.
+pub(crate) fn product(dims: &[usize]) -> Option<usize> {
+    dims.iter().try_fold(1usize, |p, d| p.checked_mul((*d).max(1)))?;
+    Some(dims.iter().product())
+}
+
 /// Shape after `Reshape` to `target`, where 0 keeps an axis (unless `allow_zero`) and one -1 takes what is left.
 pub(crate) fn reshape(dims: &[usize], target: &[i64], allow_zero: bool) -> Result<Vec<usize>, String> {
     let fail = || format!("a tensor of shape {dims:?} cannot become {target:?}");
@@ -76,7 +83,7 @@ pub(crate) fn reshape(dims: &[usize], target: &[i64], allow_zero: bool) -> Resul
             t => usize::try_from(t).map_err(|_| fail())?,
         });
     }
-    let known = out.iter().try_fold(1usize, |p, d| p.checked_mul(*d)).ok_or_else(fail)?;
+    let known = product(&out).ok_or_else(fail)?;
     if let Some(i) = open {
         if known == 0 || !size.is_multiple_of(known) {
             return Err(fail());

@@ -1,10 +1,12 @@
-//! `siskin run | device | prune | compare-pruning | bench`, and with the feature `onnx` `import | export`.
+//! `siskin run | device | prune | compare-pruning | bench`, and with the feature `onnx` `import | export | fine-tune`.
 
 mod bench;
 mod compare;
 mod device;
 #[cfg(feature = "onnx")]
 mod export;
+#[cfg(feature = "onnx")]
+mod fine_tune;
 #[cfg(feature = "onnx")]
 mod import;
 mod prune;
@@ -30,7 +32,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
             .subcommand(bench::command()),
     );
     #[cfg(feature = "onnx")]
-    let cli = cli.subcommand(import::command()).subcommand(export::command());
+    let cli = cli.subcommand(import::command()).subcommand(export::command()).subcommand(fine_tune::command());
     // Usage errors of clap exit with 2 as well.
     let matches = cli.get_matches();
     match matches.subcommand() {
@@ -43,6 +45,8 @@ pub(crate) fn main() -> anyhow::Result<()> {
         Some(("import", import)) => import::main(import),
         #[cfg(feature = "onnx")]
         Some(("export", export)) => export::main(export),
+        #[cfg(feature = "onnx")]
+        Some(("fine-tune", fine_tune)) => fine_tune::main(fine_tune),
         _ => run::main(&matches),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::movement::{broadcast_steps, row_major};
 use super::{Constant, Data, MAX_COMPUTED, Origin};
+use crate::shapes;
 
 /// The common shape of two tensors, aligned at the last axis.
 pub(crate) fn broadcast_dims(a: &[usize], b: &[usize]) -> Option<Vec<usize>> {
@@ -33,8 +34,7 @@ fn pairs<T: Copy, U>(
 fn common(a: &Constant, b: &Constant) -> Result<Vec<usize>, String> {
     let dims = broadcast_dims(&a.dims, &b.dims)
         .ok_or_else(|| format!("shapes {:?} and {:?} do not fit each other", a.dims, b.dims))?;
-    let size = dims.iter().try_fold(1usize, |s, d| s.checked_mul(*d));
-    if size.is_none_or(|s| s > MAX_COMPUTED) {
+    if shapes::product(&dims).is_none_or(|s| s > MAX_COMPUTED) {
         return Err(format!("a constant of shape {dims:?} is too large to compute"));
     }
     Ok(dims)
@@ -143,10 +143,24 @@ pub(super) fn unary(operator: &str, a: &Constant) -> Option<Result<Constant, Str
     Some(Ok(Constant { dims: a.dims.clone(), data, origin: Origin::Computed }))
 }
 
+/// An integer in a narrower type of `TensorProto.DataType`, as machines cast it.
+fn wrapped(v: i64, to: i64) -> i64 {
+    match to {
+        2 => i64::from(v as u8),
+        3 => i64::from(v as i8),
+        4 => i64::from(v as u16),
+        5 => i64::from(v as i16),
+        6 => i64::from(v as i32),
+        12 => i64::from(v as u32),
+        _ => v,
+    }
+}
+
 /// `Cast` to a number type of `TensorProto.DataType`.
 pub(super) fn cast(a: &Constant, to: i64) -> Result<Constant, String> {
     let data = match (&a.data, to) {
-        (Data::Float(_), 1 | 11) | (Data::Int(_), 2..=7 | 12 | 13) | (Data::Bool(_), 9) => return Ok(a.clone()),
+        (Data::Float(_), 1 | 11) | (Data::Int(_), 7) | (Data::Bool(_), 9) => return Ok(a.clone()),
+        (Data::Int(v), 2..=6 | 12 | 13) => Data::Int(v.iter().map(|v| wrapped(*v, to)).collect()),
         (Data::Int(v), 1 | 11) => Data::Float(v.iter().map(|v| *v as f32).collect()),
         (Data::Bool(v), 1 | 11) => Data::Float(v.iter().map(|v| f32::from(*v)).collect()),
         (Data::Float(v), 2..=7 | 12 | 13) => Data::Int(v.iter().map(|v| *v as i64).collect()),
@@ -202,6 +216,9 @@ mod tests {
         let masked = select(&below, &zero, &Constant::floats(vec![1], vec![f32::NEG_INFINITY])).unwrap();
         assert_eq!(masked.as_floats().unwrap(), [0.0, f32::NEG_INFINITY, 0.0, 0.0]);
         assert_eq!(cast(&ints, 1).unwrap().as_floats().unwrap(), [-7.0, 7.0]);
+        let wide = Constant::ints(vec![300, -1]);
+        assert_eq!(cast(&wide, 2).unwrap().as_ints().unwrap(), [44, 255]);
+        assert_eq!(cast(&wide, 3).unwrap().as_ints().unwrap(), [44, -1]);
         assert_eq!(unary("Sqrt", &Constant::floats(vec![1], vec![4.0])).unwrap().unwrap().scalar(), Some(2.0));
         assert!(binary("Conv", &ints, &ints).is_none() && unary("Conv", &ints).is_none());
     }

@@ -32,7 +32,7 @@ pub(crate) fn fold(
         }
         "Reshape" => {
             let (c, target) = (input(0)?, input(1)?.as_ints()?);
-            one(c.with_dims(shapes::reshape(&c.dims, target, call.int("allowzero", 0) != 0)?))
+            one(c.with_dims(shapes::reshape(&c.dims, target, call.flag("allowzero", false))?))
         }
         "Flatten" => {
             let c = input(0)?;
@@ -94,7 +94,10 @@ pub(crate) fn fold(
             let parts: Vec<&Constant> = inputs.iter().copied().flatten().collect();
             let rank = parts.first().map_or(0, |p| p.dims.len());
             let axis = shapes::axis(call.int("axis", 1), rank)?;
-            if parts.iter().try_fold(0usize, |s, p| s.checked_add(p.len())).is_none_or(|s| s > u32::MAX as usize) {
+            let mut dims = parts.first().map_or(vec![], |p| p.dims.clone());
+            let along = parts.iter().try_fold(0usize, |s, p| s.checked_add(*p.dims.get(axis)?));
+            dims[axis] = along.ok_or("it makes a constant that is too large")?;
+            if shapes::product(&dims).is_none_or(|size| size > u32::MAX as usize) {
                 return Err("it makes a constant that is too large".into());
             }
             one(Constant::concat(&parts, axis).ok_or("shapes or types that do not fit")?)
@@ -109,10 +112,13 @@ pub(crate) fn fold(
                 + i128::from((i128::from(limit) - i128::from(start)) % i128::from(delta) != 0);
             let count = usize::try_from(span.max(0)).unwrap_or(usize::MAX);
             bounded(&[count])?;
-            one(Constant::ints((0..count as i64).map(|i| start + i * delta).collect()))
+            // Each lies between the bounds; the product alone need not fit.
+            let entry = |i| (i128::from(start) + i as i128 * i128::from(delta)) as i64;
+            one(Constant::ints((0..count).map(entry).collect()))
         }
         "Trilu" => one(triangle(call, input(0)?, given(1))?),
         "Where" => one(arithmetic::select(input(0)?, input(1)?, input(2)?)?),
+        "Mod" if call.flag("fmod", false) => Err("a remainder of the dividend's sign is not supported".into()),
         operator => {
             let mut result = arithmetic::unary(operator, input(0)?);
             if result.is_none() {
@@ -177,9 +183,8 @@ fn sizes(c: &Constant) -> Outcome<Vec<usize>> {
 
 /// The number of values of a tensor that is computed, if that is not too many.
 fn bounded(dims: &[usize]) -> Outcome<usize> {
-    let size = dims.iter().try_fold(1usize, |s, d| s.checked_mul((*d).max(1)));
-    match size {
-        Some(size) if size <= MAX_COMPUTED => Ok(dims.iter().product()),
+    match shapes::product(dims) {
+        Some(size) if size <= MAX_COMPUTED => Ok(size),
         _ => Err(format!("a constant of shape {dims:?} is too large to compute").into()),
     }
 }
@@ -195,7 +200,7 @@ fn triangle(call: &Call, c: &Constant, k: Option<&Constant>) -> Outcome<Constant
     if rank < 2 {
         return Err("a triangle of less than two axes".into());
     }
-    let upper = call.int("upper", 1) != 0;
+    let upper = call.flag("upper", true);
     let k = i128::from(k.map_or(Ok(&[][..]), Constant::as_ints)?.first().copied().unwrap_or(0));
     let (rows, cols) = (c.dims[rank - 2].max(1), c.dims[rank - 1].max(1));
     let keep = |i: usize| {

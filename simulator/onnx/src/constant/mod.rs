@@ -9,8 +9,8 @@ pub(crate) use fold::{entries, fold, shape};
 pub(crate) use movement::{row_major, strides};
 pub(crate) use proto::{TensorFiles, constant_of};
 
-/// Most values of a constant that the file does not store but lets compute (64 MiB of floats).
-pub(crate) const MAX_COMPUTED: usize = 1 << 24;
+/// Most values of a constant that the file does not store but lets compute: a mask of 2048 positions.
+pub(crate) const MAX_COMPUTED: usize = 1 << 22;
 
 /// A tensor whose values are known.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,7 @@
 //! A stored tensor: its bytes checked against its dimensions before anything is allocated.
 
 use super::{Constant, Data, Origin};
+use crate::shapes::MAX_RANK;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
@@ -23,8 +24,8 @@ mod kind {
 /// `TensorProto.DataLocation.EXTERNAL`.
 const EXTERNAL: i32 = 1;
 
-/// Most values of one tensor; their places are counted in 32 bits.
-const MAX_VALUES: usize = 1 << 30;
+/// Most values of one tensor: those of a whole network of the sdk.
+const MAX_VALUES: usize = 1 << 26;
 
 /// Where tensors that are stored beside the model may be read from.
 #[derive(Debug, Clone, Copy)]
@@ -57,6 +58,20 @@ impl TensorFiles<'_> {
         Ok(Some(path))
     }
 
+    /// Checks a tensor as an import does, and takes its data into it where they lie outside.
+    ///
+    /// # Errors
+    /// What is wrong, to stand behind the tensor's name.
+    pub(crate) fn inline(&self, tensor: &mut TensorProto) -> Result<(), String> {
+        let size = constant_of(tensor, *self, None)?.len();
+        if let Some(bytes) = self.read(tensor, size * width_of(tensor)?)? {
+            tensor.raw_data = bytes;
+            tensor.external_data.clear();
+            tensor.data_location = None;
+        }
+        Ok(())
+    }
+
     fn read(&self, tensor: &TensorProto, wanted: usize) -> Result<Option<Vec<u8>>, String> {
         let Some(path) = self.path(tensor)? else { return Ok(None) };
         let number = |key| match entry(tensor, key) {
@@ -70,6 +85,10 @@ impl TensorFiles<'_> {
             return Err(format!("{length} bytes are stored for it, but its shape wants {wanted}"));
         }
         let said = |e: std::io::Error| format!("its data file cannot be read: {e}");
+        // Opening a pipe would wait for a writer.
+        if !path.is_file() {
+            return Err("its data file is no plain file".into());
+        }
         let mut file = File::open(path).map_err(said)?;
         let there = file.metadata().map_err(said)?.len();
         if offset.checked_add(wanted as u64).is_none_or(|end| end > there) {
@@ -88,6 +107,9 @@ fn entry<'t>(tensor: &'t TensorProto, key: &str) -> Option<&'t str> {
 
 /// Dimensions and their product.
 fn size_of(dims: &[i64]) -> Result<(Vec<usize>, usize), String> {
+    if dims.len() > MAX_RANK {
+        return Err(format!("its {} axes are more than {MAX_RANK}", dims.len()));
+    }
     let mut out = Vec::with_capacity(dims.len());
     for &d in dims {
         out.push(usize::try_from(d).map_err(|_| format!("its dimensions {dims:?} are negative"))?);
@@ -120,6 +142,17 @@ fn values<T: Copy, U, const WIDTH: usize>(
     }
 }
 
+/// Bytes of a number.
+fn width_of(tensor: &TensorProto) -> Result<usize, String> {
+    Ok(match tensor.data_type {
+        kind::BOOL | kind::UINT8 | kind::INT8 => 1,
+        kind::UINT16 | kind::INT16 => 2,
+        kind::FLOAT | kind::INT32 | kind::UINT32 => 4,
+        kind::INT64 | kind::DOUBLE => 8,
+        other => return Err(format!("its numbers are of type {}, which is not supported", name_of(other))),
+    })
+}
+
 /// The tensor's values; reals of 32 bits carry `source` as their origin.
 ///
 /// # Errors
@@ -129,14 +162,7 @@ pub(crate) fn constant_of(tensor: &TensorProto, files: TensorFiles, source: Opti
     if tensor.segment.is_some() {
         return Err("it is stored in segments, which is not supported".into());
     }
-    let width = match tensor.data_type {
-        kind::BOOL | kind::UINT8 | kind::INT8 => 1,
-        kind::UINT16 | kind::INT16 => 2,
-        kind::FLOAT | kind::INT32 | kind::UINT32 => 4,
-        kind::INT64 | kind::DOUBLE => 8,
-        other => return Err(format!("its numbers are of type {}, which is not supported", name_of(other))),
-    };
-    let external = files.read(tensor, size * width)?;
+    let external = files.read(tensor, size * width_of(tensor)?)?;
     let raw = external.as_deref().or((!tensor.raw_data.is_empty()).then_some(&tensor.raw_data[..]));
     let (t32, t64) = (&tensor.int32_data[..], &tensor.int64_data[..]);
     let data = match tensor.data_type {
@@ -188,7 +214,13 @@ mod tests {
     #[test]
     fn values_must_fill_the_shape() {
         assert_eq!(constant_of(&tensor(&[2, 3], 6), NO_FILES, Some(7)).unwrap().origin, Origin::Whole(7));
-        for bad in [tensor(&[2, 3], 5), tensor(&[-2, 3], 6), tensor(&[1 << 40, 1 << 40], 6), tensor(&[1 << 31], 1)] {
+        for bad in [
+            tensor(&[2, 3], 5),
+            tensor(&[-2, 3], 6),
+            tensor(&[1 << 40, 1 << 40], 6),
+            tensor(&[1 << 27], 1),
+            tensor(&[1; 17], 1),
+        ] {
             assert!(constant_of(&bad, NO_FILES, None).is_err());
         }
         let raw = TensorProto { raw_data: vec![0; 23], float_data: vec![], ..tensor(&[2, 3], 0) };

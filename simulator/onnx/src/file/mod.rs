@@ -14,8 +14,8 @@ use wire::Message;
 /// Versions of ONNX's operators that are understood. Before 7, broadcasting was another; after 24, nothing is known yet.
 pub(crate) const OPSETS: std::ops::RangeInclusive<i64> = 7..=24;
 
-/// Nodes, attributes and tensors of a file; each takes up to a kilobyte when decoded.
-const MAX_PARTS: usize = 1 << 18;
+/// Bytes that a file's messages may take when decoded, besides the numbers in its tensors: those of some 10,000 nodes.
+const MAX_DECODED: usize = 64 << 20;
 
 /// A model whose names were checked.
 pub(crate) struct File {
@@ -45,18 +45,19 @@ impl File {
             return Err(ImportError::Opset { got: opset, least: *OPSETS.start(), most: *OPSETS.end() });
         }
         let graph = model.graph.ok_or_else(|| ImportError::Malformed { why: "it has no graph".into() })?;
+        let inputs: HashSet<&str> = graph.input.iter().map(|v| v.name.as_str()).collect();
         let mut makers = HashMap::new();
         let mut initializers = HashMap::new();
         for (i, tensor) in graph.initializer.iter().enumerate() {
             if initializers.insert(tensor.name.clone(), i).is_some() {
-                return Err(ImportError::Twice { name: tensor.name.clone() });
+                return Err(ImportError::Twice { name: tensor.name.clone(), second: "an initialiser".into() });
             }
         }
         for (i, node) in graph.node.iter().enumerate() {
             for (o, output) in node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
                 let twice = makers.insert(output.clone(), (i, o)).is_some();
-                if twice || initializers.contains_key(output) || graph.input.iter().any(|v| v.name == *output) {
-                    return Err(ImportError::Twice { name: output.clone() });
+                if twice || initializers.contains_key(output) || inputs.contains(output.as_str()) {
+                    return Err(ImportError::Twice { name: output.clone(), second: name_of(node).to_string() });
                 }
             }
         }
@@ -117,8 +118,8 @@ impl File {
 /// # Errors
 /// [`ImportError`]: `Malformed`, `TooManyParts`.
 pub(crate) fn decode(bytes: &[u8]) -> Result<ModelProto, ImportError> {
-    if Message::Model.count(bytes, MAX_PARTS) > MAX_PARTS {
-        return Err(ImportError::TooManyParts { limit: MAX_PARTS });
+    if Message::Model.decoded(bytes, MAX_DECODED) > MAX_DECODED {
+        return Err(ImportError::TooManyParts { limit: MAX_DECODED });
     }
     let mut reader = bytes;
     tract_onnx::onnx()

@@ -1,6 +1,8 @@
 //! Protobuf's wire format, as far as one must know it to count a file's parts and to change some of them while every other
 //! byte stays (<https://protobuf.dev/programming-guides/encoding>): a record is a key, `field << 3 | type`, and a value.
 
+use tract_onnx::pb;
+
 /// Field numbers of `onnx.proto`.
 pub(crate) mod field {
     /// `ModelProto.graph`.
@@ -145,7 +147,9 @@ pub(crate) enum Message {
     Type,
     TensorType,
     Shape,
+    /// A small one without others.
     Leaf,
+    Text,
 }
 
 impl Message {
@@ -169,31 +173,54 @@ impl Message {
             | (Self::Graph, 14)
             | (Self::Training, 3 | 4)
             | (Self::Tensor, 3 | 13) => Self::Leaf,
+            (Self::Node, 1 | 2) | (Self::Attribute, 9) | (Self::Tensor, 6) | (Self::Function, 4..=6) => Self::Text,
             _ => return None,
         })
     }
 
-    /// Messages within `bytes`, at most `limit + 1`: a bound of what the decoded form takes, which can be hundreds of times
-    /// the file (an empty message is two bytes there). Broken records end the count; the decoder will say so.
-    pub(crate) fn count(self, bytes: &[u8], limit: usize) -> usize {
-        self.count_within(bytes, limit, 100)
+    /// Bytes of it once decoded, without what is inside.
+    fn size(self) -> usize {
+        match self {
+            Self::Model => size_of::<pb::ModelProto>(),
+            Self::Training => size_of::<pb::TrainingInfoProto>(),
+            Self::Function => size_of::<pb::FunctionProto>(),
+            Self::Graph => size_of::<pb::GraphProto>(),
+            Self::Node => size_of::<pb::NodeProto>(),
+            Self::Attribute => size_of::<pb::AttributeProto>(),
+            Self::Sparse => size_of::<pb::SparseTensorProto>(),
+            Self::Tensor => size_of::<pb::TensorProto>(),
+            Self::Value => size_of::<pb::ValueInfoProto>(),
+            Self::Type => size_of::<pb::TypeProto>(),
+            Self::TensorType => size_of::<pb::type_proto::Tensor>(),
+            Self::Shape => size_of::<pb::TensorShapeProto>(),
+            // The largest of them: quantisation's names.
+            Self::Leaf => size_of::<pb::TensorAnnotation>().max(size_of::<pb::tensor_shape_proto::Dimension>()),
+            Self::Text => size_of::<String>(),
+        }
     }
 
-    fn count_within(self, bytes: &[u8], limit: usize, depth: u32) -> usize {
-        let mut count = 0;
+    /// Bytes that the messages and texts within `bytes` take once decoded, besides their contents: that can be hundreds of
+    /// times the file, for an empty message is two bytes there. Ends soon after `limit`. Broken records end the count; the
+    /// decoder will say so.
+    pub(crate) fn decoded(self, bytes: &[u8], limit: usize) -> usize {
+        self.decoded_within(bytes, limit, 100)
+    }
+
+    fn decoded_within(self, bytes: &[u8], limit: usize, depth: u32) -> usize {
+        let mut sum = 0;
         for record in Records::of(bytes) {
             let Ok(Record { content: Some(content), field, .. }) = record else { continue };
             if let Some(inside) = self.inside(field) {
-                count += 1;
-                if depth > 0 && count <= limit {
-                    count += inside.count_within(content, limit - count, depth - 1);
+                sum += inside.size();
+                if depth > 0 && sum <= limit && !matches!(inside, Self::Leaf | Self::Text) {
+                    sum += inside.decoded_within(content, limit - sum, depth - 1);
                 }
             }
-            if count > limit {
+            if sum > limit {
                 break;
             }
         }
-        count
+        sum
     }
 }
 
@@ -223,13 +250,14 @@ mod tests {
 
     #[test]
     fn messages_are_counted_up_to_the_limit() {
+        let node = size_of::<pb::NodeProto>();
         let mut bytes = Vec::new();
         write_record(&mut bytes, field::MODEL_GRAPH, &[0x0a, 0].repeat(5000));
-        assert_eq!(Message::Model.count(&bytes, 100_000), 5001);
-        assert_eq!(Message::Model.count(&bytes, 100), 101);
+        assert_eq!(Message::Model.decoded(&bytes, usize::MAX), 5000 * node + size_of::<pb::GraphProto>());
+        assert!((10_000..10_000 + 2 * node).contains(&Message::Model.decoded(&bytes, 10_000)));
         // Numbers that look like messages are not counted.
         let mut tensor = Vec::new();
         write_record(&mut tensor, field::TENSOR_FLOATS, &[0x0a, 0].repeat(5000));
-        assert_eq!(Message::Tensor.count(&tensor, 100), 0);
+        assert_eq!(Message::Tensor.decoded(&tensor, 100), 0);
     }
 }

@@ -3,6 +3,7 @@
 use crate::error::ImportError;
 use crate::file::File;
 use crate::layout::Layout;
+use crate::network::MAX_FEATURES;
 use std::collections::BTreeMap;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dim;
 use tract_onnx::pb::type_proto::Value as Kind;
@@ -62,14 +63,14 @@ impl Input {
                     return Err(wrong(format!("axis {axis} of {size} is longer than a network can have")));
                 }
                 (_, None) => {
-                    let called = if called.is_empty() { String::new() } else { format!(" (`{called}`)") };
+                    let called =
+                        if called.is_empty() { String::new() } else { format!(" (`{}`)", called.escape_debug()) };
                     return Err(wrong(format!("axis {axis}{called} is of no fixed size; only the batch may be open")));
                 }
             }
         }
         let size = dims.iter().try_fold(1usize, |p, d| p.checked_mul(*d));
-        let most = crate::constant::MAX_COMPUTED;
-        if size.is_none_or(|s| s > most) || batch.is_some_and(|b| b > usize::from(u16::MAX)) {
+        if size.is_none_or(|s| s > MAX_FEATURES) || batch.is_some_and(|b| b > usize::from(u16::MAX)) {
             return Err(wrong(format!(
                 "a shape of {:?} x {dims:?} is larger than a network can have",
                 batch.unwrap_or(1)

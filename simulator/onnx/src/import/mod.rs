@@ -12,7 +12,7 @@ use crate::constant::{Constant, MAX_COMPUTED, Origin, TensorFiles, constant_of, 
 use crate::error::{ImportError, NodeName};
 use crate::file::{Call, File, Outcome, Refusal, name_of};
 use crate::layout::{Factor, Step};
-use crate::network::{Finished, Network, Node, Op, finish};
+use crate::network::{Finished, Network, finish};
 use crate::source::{Kept, StoredTensor, TensorSource};
 use siskin::checkin::{Loss, ModelSpec};
 use std::collections::{BTreeMap, HashMap};
@@ -50,12 +50,15 @@ pub struct Imported {
     pub notes: Vec<String>,
 }
 
+/// Most values of all tensors that an output may need: a network of the sdk, twice. Several may share a data file.
+const MAX_STORED: usize = 1 << 27;
+
 /// Batch sizes with which a model of an open batch is tried: all must give the same network.
 const PROBES: [usize; 2] = [3, 5];
 
 /// Reads a model. `folder` is where tensors are that the file keeps beside it; they must be inside.
 ///
-/// Memory stays within a small multiple of the bytes given and read, and some 100 MB of computed constants.
+/// Memory stays within a small multiple of the bytes given and read, and some 200 MB of computed constants and positions.
 ///
 /// # Errors
 /// [`ImportError`], with the node or tensor that is at fault.
@@ -81,6 +84,8 @@ pub fn import(bytes: &[u8], folder: Option<&Path>, options: &ImportOptions) -> R
     Err(ImportError::Batch { why: why.into() })
 }
 
+const TOO_MANY_CONSTANTS: &str = "the file computes more constants than could be of use";
+
 /// One pass over the graph, for one batch size.
 pub(crate) struct Importer<'f> {
     pub(crate) file: &'f File,
@@ -95,26 +100,42 @@ pub(crate) struct Importer<'f> {
     notes: Vec<String>,
     /// Values of constants that may still be computed.
     budget: usize,
+    /// Values of initialisers that were read.
+    loaded: usize,
 }
 
 impl<'f> Importer<'f> {
     fn new(file: &'f File, files: TensorFiles<'f>, options: &'f ImportOptions, probe: usize, bytes: usize) -> Self {
-        let (network, stored, values, notes) = Default::default();
-        let budget = MAX_COMPUTED + 2 * bytes;
-        Self { file, files, options, network, stored, values, probe, input: None, notes, budget }
+        let (stored, values, notes) = Default::default();
+        let budget = 2 * MAX_COMPUTED + 2 * bytes;
+        Self {
+            file,
+            files,
+            options,
+            network: Network::new(),
+            stored,
+            values,
+            probe,
+            input: None,
+            notes,
+            budget,
+            loaded: 0,
+        }
     }
 
     fn run(mut self, output: &str) -> Result<Imported, ImportError> {
         self.evaluate(output)?;
         let Some(Value::Activation(result)) = self.values.get(output).cloned() else {
-            let why = format!("output `{output}` does not depend on the input");
+            let why = format!("output `{}` does not depend on the input", output.escape_debug());
             return Err(ImportError::Loss { why });
         };
         let (feed, loss, described) = self.conclude(output, &result, self.options.loss)?;
         let names: Vec<String> = self.stored.iter().map(|s| s.name.clone()).collect();
         let Finished { model, params, sources, layer_names, notes } = finish(&self.network, feed, loss, &names)?;
         let Some(input) = self.input else {
-            return Err(ImportError::Loss { why: format!("output `{output}` does not depend on the input") });
+            return Err(ImportError::Loss {
+                why: format!("output `{}` does not depend on the input", output.escape_debug()),
+            });
         };
         let notes = self.notes.into_iter().chain(notes).collect();
         let stored = self.stored;
@@ -147,7 +168,7 @@ impl<'f> Importer<'f> {
                 }
                 self.visit(index)?;
                 if !self.values.contains_key(&name) {
-                    let why = format!("its output `{name}` is not supported");
+                    let why = format!("its output `{}` is not supported", name.escape_debug());
                     return Err(ImportError::Node { node: name_of(node), why });
                 }
                 stack.pop();
@@ -162,11 +183,24 @@ impl<'f> Importer<'f> {
 
     /// An initialiser or the input.
     fn leaf(&mut self, name: &str, reader: Option<usize>) -> Result<(), ImportError> {
+        let reader = || {
+            reader.map_or_else(
+                || NodeName { operator: "output".into(), name: name.into() },
+                |r| name_of(&self.file.graph.node[r]),
+            )
+        };
         if let Some(i) = self.file.initializer(name) {
             let tensor = &self.file.graph.initializer[i];
             let source = self.stored.len() as u32;
-            let constant = constant_of(tensor, self.files, Some(source))
-                .map_err(|why| ImportError::Initializer { name: name.into(), why })?;
+            let constant = constant_of(tensor, self.files, Some(source)).map_err(|why| ImportError::Initializer {
+                name: name.into(),
+                why: format!("{why}; {} reads it", reader()),
+            })?;
+            self.loaded += constant.len();
+            if self.loaded > MAX_STORED {
+                let why = format!("with it, the output needs more than {MAX_STORED} stored numbers");
+                return Err(ImportError::Initializer { name: name.into(), why });
+            }
             self.store(name, &constant, Kept::Initializer);
             self.budget = self.budget.saturating_add(8 * constant.len());
             self.values.insert(name.into(), constant.into());
@@ -175,16 +209,13 @@ impl<'f> Importer<'f> {
         if self.file.is_input(name) {
             return self.feed(name);
         }
-        let node = reader.map_or_else(
-            || NodeName { operator: "output".into(), name: name.into() },
-            |r| name_of(&self.file.graph.node[r]),
-        );
-        Err(ImportError::Missing { node, value: name.into() })
+        Err(ImportError::Missing { node: reader(), value: name.into() })
     }
 
     fn feed(&mut self, name: &str) -> Result<(), ImportError> {
         if let Some(first) = &self.input {
-            let why = format!("the output needs it and input `{}`, but a network has one input", first.name);
+            let why =
+                format!("the output needs it and input `{}`, but a network has one input", first.name.escape_debug());
             return Err(ImportError::Input { name: name.into(), why });
         }
         let (input, layout) = Input::of(self.file, name, &self.options.dims, self.probe)?;
@@ -197,6 +228,7 @@ impl<'f> Importer<'f> {
 
     /// Remembers where a tensor is stored, under the number that its constant carries.
     fn store(&mut self, name: &str, constant: &Constant, kept: Kept) {
+        self.network.make_room(constant.len());
         if constant.origin == Origin::Whole(self.stored.len() as u32) {
             self.stored.push(StoredTensor { name: name.into(), dims: constant.dims.clone(), kept });
         }
@@ -213,7 +245,13 @@ impl<'f> Importer<'f> {
             Refusal::Error(error) => error,
         };
         let first = node.output.first().map_or("", String::as_str);
-        let outputs = self.outputs(&site, first).map_err(refused)?;
+        let outputs = self.outputs(&site, first);
+        if let Some(name) = site.call.misread() {
+            return Err(refused(
+                format!("its attribute `{}` is not of the kind that the operator wants", name.escape_debug()).into(),
+            ));
+        }
+        let outputs = outputs.map_err(refused)?;
         for (name, value) in node.output.iter().zip(outputs).filter(|(name, _)| !name.is_empty()) {
             self.values.insert(name.clone(), value);
         }
@@ -231,12 +269,14 @@ impl<'f> Importer<'f> {
             })
             .collect();
         let Some(known) = known else { return self.operator(site) };
+        // No result has more values than this or than `MAX_COMPUTED`.
+        if known.iter().flatten().map(|c| c.len()).sum::<usize>() > self.budget {
+            return Err(TOO_MANY_CONSTANTS.into());
+        }
         let source = self.stored.len() as u32;
         let mut folded = fold(&site.call, &known, self.files, source)?;
         let size = folded.iter().try_fold(0usize, |s, c| s.checked_add(c.len()));
-        self.budget = size
-            .and_then(|s| self.budget.checked_sub(s))
-            .ok_or("the file computes more constants than could be of use")?;
+        self.budget = size.and_then(|s| self.budget.checked_sub(s)).ok_or(TOO_MANY_CONSTANTS)?;
         match (site.call.operator, folded.first_mut()) {
             ("Constant", Some(constant)) => self.store(first, constant, Kept::ConstantNode),
             ("Identity", Some(constant))
@@ -272,9 +312,7 @@ impl<'f> Importer<'f> {
                     (siskin::checkin::LayerSpec::Transpose { axes }, axes.map(|a| before[usize::from(a)]))
                 }
             };
-            let op = Op::Layer(spec);
-            let node = Node { op, inputs: vec![feed], shape, params: vec![], name: name.clone() };
-            feed = Some(self.network.push(node)?);
+            feed = Some(self.network.moved(spec, feed, shape, name)?);
         }
         let mut layout = x.layout.clone();
         layout.home = wanted;

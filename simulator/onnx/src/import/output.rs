@@ -53,7 +53,7 @@ impl Importer<'_> {
         result: &Activation,
         loss: Option<Loss>,
     ) -> Result<(Feed, Loss, Output), ImportError> {
-        let wrong = |why: String| ImportError::Loss { why: format!("output `{name}`: {why}") };
+        let wrong = |why: String| ImportError::Loss { why: format!("output `{}`: {why}", name.escape_debug()) };
         if result.token {
             return Err(wrong("it is the input itself".into()));
         }

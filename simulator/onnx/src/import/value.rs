@@ -43,7 +43,8 @@ impl Activation {
 }
 
 impl From<Activation> for Value {
-    fn from(activation: Activation) -> Self {
+    fn from(mut activation: Activation) -> Self {
+        activation.layout.compact();
         Self::Activation(Rc::new(activation))
     }
 }

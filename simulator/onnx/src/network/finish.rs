@@ -4,7 +4,7 @@ use super::{Feed, Network, Node, Op};
 use crate::constant::{Origin, Slot};
 use crate::error::ImportError;
 use crate::source::{Place, TensorSource};
-use siskin::checkin::{Layer, Loss, MAX_LAYERS, ModelSpec, PlanError, Train};
+use siskin::checkin::{Layer, LayerSpec, Loss, MAX_LAYERS, ModelSpec, PlanError, Train};
 use siskin::model::{Graph, Role};
 use std::collections::HashMap;
 
@@ -29,6 +29,10 @@ pub(crate) fn finish(network: &Network, output: Feed, loss: Loss, stored: &[Stri
         return Err(ImportError::Loss { why: "the output is the input: there is nothing to train".into() });
     };
     debug_assert_eq!(Some(last), output);
+    if let Op::Layer(LayerSpec::Scores { causal: true, .. }) = network.nodes[last].op {
+        let why = "the output is attention scores under a causal mask: only a softmax over the keys may read them";
+        return Err(ImportError::Node { node: network.nodes[last].name.clone(), why: why.into() });
+    }
     let count = needed.len();
     if count > MAX_LAYERS {
         return Err(ImportError::Layers { got: count, limit: MAX_LAYERS });
@@ -48,6 +52,10 @@ pub(crate) fn finish(network: &Network, output: Feed, loss: Loss, stored: &[Stri
             return Err(ImportError::Node { node: node.name.clone(), why: alone(&node.op).into() });
         };
         check_values(node, stored)?;
+        if reads_masked(network, node) {
+            let why = "it reads attention scores under a causal mask, which only a softmax over the keys may";
+            return Err(ImportError::Node { node: node.name.clone(), why: why.into() });
+        }
         let train = trained(node);
         let mut from = [0; 2];
         for (distance, feed) in from.iter_mut().zip(&node.inputs) {
@@ -90,6 +98,13 @@ pub(crate) fn finish(network: &Network, output: Feed, loss: Loss, stored: &[Stri
         _ => ImportError::Network { why: e.to_string() },
     })?;
     Ok(out)
+}
+
+/// True if a node would see what a causal mask hides: our scores leave it out instead of making it small.
+fn reads_masked(network: &Network, node: &Node) -> bool {
+    let masked = |feed: &Feed| matches!(network.layer(*feed), Some(LayerSpec::Scores { causal: true, .. }));
+    let by_softmax = matches!(node.op, Op::Layer(LayerSpec::Softmax { causal: true, .. }));
+    !by_softmax && node.inputs.iter().any(masked)
 }
 
 /// What `output` needs, in order.

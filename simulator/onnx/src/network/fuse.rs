@@ -12,6 +12,9 @@ use siskin::model::Role;
 /// Constants of a pattern may be off by this much, relatively: exporters round them to 32 bits, and products of them again.
 const CLOSE: f32 = 1e-6;
 
+/// A mask of -1e4 times this is still one: `exp(-100)` is 0 beside any other score of a softmax of 32 bits.
+const LEAST_OF_MASK: f32 = 1e-2;
+
 fn close(a: f32, b: f32) -> bool {
     (a - b).abs() <= CLOSE * b.abs()
 }
@@ -22,6 +25,18 @@ impl Network {
         let shape = self.shape(input);
         self.push(Node { op: Op::Layer(spec), inputs: vec![input], shape, params: vec![], name: name.clone() })
             .map(Some)
+    }
+
+    /// Adds a layer that only moves values, or finds the one that there is: queries, keys and values are made of one input.
+    pub(crate) fn moved(&mut self, spec: LayerSpec, input: Feed, shape: [usize; 3], name: &NodeName) -> Outcome<usize> {
+        let op = Op::Layer(spec);
+        // None stands before its input.
+        let first = input.map_or(0, |i| i + 1);
+        let there = self.nodes.iter().skip(first).position(|n| n.op == op && n.inputs == [input]);
+        match there {
+            Some(found) => Ok(first + found),
+            None => self.push(Node { op, inputs: vec![input], shape, params: vec![], name: name.clone() }),
+        }
     }
 
     /// `scale * x + shift`, joined with one right before, with the scale of attention scores, or with nothing at all if it
@@ -37,6 +52,10 @@ impl Network {
             Some(&LayerSpec::Affine { scale: before, shift: behind }) => {
                 let input = self.nodes[input.unwrap_or(0)].inputs[0];
                 return self.affine(input, before * scale, behind * scale + shift, name);
+            }
+            // The mask of causal scores is scaled with them: it must still leave nothing.
+            Some(&LayerSpec::Scores { causal: true, .. }) if scale < LEAST_OF_MASK || shift != 0.0 => {
+                return Err(format!("it makes {scale} of a causal mask, plus {shift}: no layer does").into());
             }
             Some(&LayerSpec::Scores { heads, scale: before, causal }) if shift == 0.0 => {
                 let spec = LayerSpec::Scores { heads, scale: before * scale, causal };

@@ -6,8 +6,9 @@ mod fuse;
 pub(crate) use finish::{Finished, finish};
 
 use crate::constant::{Constant, Origin};
+use crate::error::ImportError;
 use crate::file::Outcome;
-use siskin::checkin::{LayerSpec, Path, Storage};
+use siskin::checkin::{LayerSpec, MAX_LAYERS, Path, Storage};
 use siskin::model::Role;
 
 /// What feeds a node: another one, or the example.
@@ -114,19 +115,43 @@ pub(crate) fn small<T: TryFrom<usize>>(value: usize, what: &str) -> Outcome<T> {
 }
 
 /// The nodes, in an order in which they can run.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug)]
 pub(crate) struct Network {
     pub(crate) nodes: Vec<Node>,
     /// Shape of the example.
     pub(crate) input: [usize; 3],
+    /// Values that the tensors of further nodes may have.
+    room: usize,
 }
 
-/// Most values of an activation of one example.
-const MAX_FEATURES: usize = 1 << 24;
+/// Most values of an activation of one example: the sdk's limit.
+pub(crate) const MAX_FEATURES: usize = 1 << 22;
+
+/// Most nodes on the way to a network of [`MAX_LAYERS`]: those that become part of another, and those that are not needed.
+const MAX_NODES: usize = 1 << 13;
+
+/// Values of the tensors of all nodes that there is room for, besides those that the file stores.
+const ROOM: usize = 1 << 20;
+/// How often a stored tensor may be taken into a node: its node may be replaced, with a bias, by another one or by its parts.
+const USES: usize = 4;
 
 impl Network {
+    pub(crate) fn new() -> Self {
+        Self { nodes: vec![], input: [1; 3], room: ROOM }
+    }
+
+    /// Makes room for the values of a tensor that the file stores.
+    pub(crate) fn make_room(&mut self, values: usize) {
+        self.room = self.room.saturating_add(USES * values);
+    }
+
     /// Adds a node.
     pub(crate) fn push(&mut self, node: Node) -> Outcome<usize> {
+        if self.nodes.len() >= MAX_NODES {
+            return Err(ImportError::Layers { got: MAX_NODES + 1, limit: MAX_LAYERS }.into());
+        }
+        let values = node.params.iter().map(|p| p.values.len()).sum();
+        self.room = self.room.checked_sub(values).ok_or("the file uses its tensors more often than a network can")?;
         for d in node.shape {
             small::<u16>(d, "an axis")?;
         }

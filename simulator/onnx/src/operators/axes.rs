@@ -38,7 +38,7 @@ impl Importer<'_> {
             }
             "Reshape" => {
                 let input = list(1, "shape")?.ok_or("a Reshape without a shape")?;
-                shapes::reshape(&dims, input.as_ints()?, call.int("allowzero", 0) != 0)?
+                shapes::reshape(&dims, input.as_ints()?, call.flag("allowzero", false))?
             }
             "Flatten" => shapes::flatten(&dims, call.int("axis", 1))?,
             "Squeeze" => shapes::squeeze(&dims, shapes::list(call, "axes", list(1, "list of axes")?.as_deref())?)?,

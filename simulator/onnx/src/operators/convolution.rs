@@ -57,7 +57,7 @@ impl Geometry {
         if auto == "NOTSET" && !given.is_empty() && given.len() != 2 * axes {
             return Err(format!("its pads {given:?} are not for {axes} axes").into());
         }
-        let ceil = call.int("ceil_mode", 0) != 0 && auto == "NOTSET";
+        let ceil = call.flag("ceil_mode", false) && auto == "NOTSET";
         let (mut output, mut grown) = ([1; 2], false);
         for axis in 0..2 {
             let reach = dilation[axis] * (kernel[axis] - 1) + 1;
@@ -161,7 +161,8 @@ impl Importer<'_> {
             [o, i, h, w] if axes == 2 => (o, i, [h, w]),
             _ => return Err(format!("its weight of shape {:?} is not for {axes} axes", weight.dims).into()),
         };
-        let fits = groups > 0 && channels == inputs * groups && outputs.is_multiple_of(groups) && outputs > 0;
+        let fits =
+            groups > 0 && Some(channels) == inputs.checked_mul(groups) && outputs.is_multiple_of(groups) && outputs > 0;
         if !fits || kernel.contains(&0) {
             let dims = &weight.dims;
             return Err(
@@ -205,7 +206,7 @@ impl Importer<'_> {
         let (x, axes) = self.image(&*site.activation(0)?, site)?;
         let [channels, height, width] = x.layout.shape();
         let geometry = Geometry::of(&site.call, axes, [height, width], None, [0; 4])?;
-        let count_padding = site.call.int("count_include_pad", 0) != 0;
+        let count_padding = site.call.flag("count_include_pad", false);
         if count_padding && geometry.grown {
             return Err("windows that ceil_mode adds, with padding counted, are no layer".into());
         }
@@ -251,7 +252,7 @@ impl Importer<'_> {
         let feed = self.network.push(Node { op, inputs, shape: [channels, 1, 1], params, name })?;
         let mut layout = x.layout.clone();
         (layout.home[1], layout.home[2]) = (vec![], vec![]);
-        let keep = site.call.int("keepdims", 1) != 0;
+        let keep = site.call.flag("keepdims", true);
         layout.axes = (0..rank)
             .filter(|a| keep || !gone.contains(a))
             .map(|a| if gone.contains(&a) { vec![] } else { layout.axes[a].clone() })
@@ -272,9 +273,9 @@ impl Importer<'_> {
             Some(c) => c.scalar().ok_or("its value must be one number")?,
             None => call.float("value", 0.0),
         };
-        let pads: Vec<usize> = pads.iter().filter_map(|p| usize::try_from(*p).ok()).collect();
+        let pads: Vec<usize> = pads.iter().filter_map(|p| u16::try_from(*p).ok().map(usize::from)).collect();
         if pads.len() != 2 * x.rank() {
-            return Err("pads below 0, or not for each axis, are not supported".into());
+            return Err(format!("only pads from 0 to {} for each axis are supported", u16::MAX).into());
         }
         if pads.iter().all(|p| *p == 0) {
             return Ok(Value::Activation(x));

@@ -14,14 +14,14 @@ impl Importer<'_> {
         let call = &site.call;
         let x = site.activation(0)?;
         let weight = site.constant(1, "second matrix")?;
-        if call.int("transA", 0) != 0 {
+        if call.flag("transA", false) {
             return Err("its first matrix is transposed, which would mix the examples of a batch".into());
         }
         if x.rank() != 2 {
             return Err(format!("its first matrix has {} axes", x.rank()).into());
         }
         // Ours is [outputs, inputs].
-        let rows = if call.int("transB", 0) != 0 { (*weight).clone() } else { transposed(&weight)? };
+        let rows = if call.flag("transB", false) { (*weight).clone() } else { transposed(&weight)? };
         let product = self.linear(&x, &rows, call.float("alpha", 1.0), site)?;
         let Some(bias) = site.optional(2, "bias")? else { return Ok(product.into()) };
         let beta = call.float("beta", 1.0);
@@ -37,7 +37,7 @@ impl Importer<'_> {
             let [.., a, b] = &mut perm[..] else { return Err("its second matrix has less than two axes".into()) };
             std::mem::swap(a, b);
             let turned = x.seen_as(x.layout.transpose(&perm));
-            let product = self.linear(&turned, &*weight, 1.0, site)?;
+            let product = self.linear(&turned, &weight, 1.0, site)?;
             return Ok(product.seen_as(product.layout.transpose(&perm)).into());
         };
         if let Ok(other) = site.activation(1) {

@@ -28,7 +28,7 @@ impl Importer<'_> {
     /// With the statistics of the file; `1 / sqrt(variance + epsilon)` is kept.
     pub(super) fn batch_normalization(&mut self, site: &Site) -> Outcome<Value> {
         let call = &site.call;
-        if call.int("training_mode", 0) != 0 || call.int("spatial", 1) != 1 {
+        if call.flag("training_mode", false) || !call.flag("spatial", true) {
             return Err("only a batch normalisation with fixed statistics a channel is supported".into());
         }
         let x = site.activation(0)?;

@@ -25,7 +25,7 @@ impl Importer<'_> {
         if call.texts("activations").is_some_and(|a| a != functions) || call.has("clip") {
             return Err(format!("only the activations {functions:?} are supported, without a clip").into());
         }
-        if call.int("input_forget", 0) != 0 {
+        if call.flag("input_forget", false) {
             return Err("coupled input and forget gates are not supported".into());
         }
         if site.has(4) {
@@ -41,7 +41,7 @@ impl Importer<'_> {
         if x.rank() != 3 {
             return Err(format!("its input has {} axes", x.rank()).into());
         }
-        let batch_first = call.int("layout", 0) != 0;
+        let batch_first = call.flag("layout", false);
         let (time, batch) = if batch_first { (1, 0) } else { (0, 1) };
         if x.layout.has_batch(time) || x.layout.has_batch(2) {
             return Err(format!("its axis {batch} must be the batch").into());
@@ -79,7 +79,7 @@ impl Importer<'_> {
         let (weights, recurrent) = (dense(rows * inputs)?, dense(rows * hidden)?);
         let (small_hidden, bias) = (small(hidden, "a state")?, bias.is_some());
         let spec = if is_gru {
-            let reset_after = call.int("linear_before_reset", 0) != 0;
+            let reset_after = call.flag("linear_before_reset", false);
             LayerSpec::Gru { hidden: small_hidden, reset_after, bias, weights, recurrent }
         } else {
             LayerSpec::Lstm { hidden: small_hidden, bias, weights, recurrent }

@@ -55,7 +55,6 @@ fn in_file(imported: &Imported, ours: &[Vec<f32>], f: impl Fn(f32, f32) -> f32) 
     out
 }
 
-/// Matrices that the exporter turned around keep a name of their own: `onnx::MatMul_7` holds `out.weight`, transposed.
 fn close(what: &str, got: &BTreeMap<String, Vec<f32>>, want: &BTreeMap<String, Vec<f32>>, floor: f32) {
     assert_eq!(got.keys().collect::<Vec<_>>(), want.keys().collect::<Vec<_>>(), "{what}");
     for (name, want) in want {

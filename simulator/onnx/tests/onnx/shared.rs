@@ -1,5 +1,6 @@
 //! Files beside the repository.
 
+use std::io::Read;
 use std::path::PathBuf;
 
 /// A file of `../shared`, or a visible note that it is not there.
@@ -21,4 +22,24 @@ pub(crate) fn difference(got: &[f32], want: &[f32]) -> f32 {
     let apart =
         got.iter().zip(want).fold(0.0f32, |m, (g, w)| if (g - w).is_nan() { f32::NAN } else { m.max((g - w).abs()) });
     if apart == 0.0 { 0.0 } else { apart / largest }
+}
+
+/// MNIST's test set.
+pub(crate) struct Digits {
+    /// 28 x 28 bytes each.
+    pub(crate) images: Vec<u8>,
+    pub(crate) labels: Vec<u8>,
+    /// Who wrote each.
+    pub(crate) writers: Vec<[u8; 2]>,
+}
+
+pub(crate) fn digits() -> Option<Digits> {
+    let unpacked = |name: &str, header: usize| {
+        let file = shared(&format!("data/mnist-by-writer/t10k-{name}.gz"))?;
+        let mut out = Vec::new();
+        flate2::read::GzDecoder::new(&file[..]).read_to_end(&mut out).unwrap();
+        Some(out.split_off(header))
+    };
+    let (images, labels) = (unpacked("images-idx3-ubyte", 16)?, unpacked("labels-idx1-ubyte", 8)?);
+    Some(Digits { images, labels, writers: unpacked("users-idx1-short", 8)?.as_chunks().0.to_vec() })
 }

@@ -1,0 +1,197 @@
+//! ONNX files on the command line: imported, trained, exported, fine-tuned; and what is said when that is done wrongly.
+#![cfg(feature = "onnx")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder of its own for each test, emptied before.
+fn folder(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("onnx").join(name);
+    let _ = std::fs::remove_dir_all(&path);
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Runs the command in a folder.
+fn siskin(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_siskin")).current_dir(dir).args(args).output().unwrap()
+}
+
+fn done(dir: &Path, args: &[&str]) -> String {
+    let output = siskin(dir, args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// It must end with code 2 and one line that has all of `words`.
+fn refused(dir: &Path, args: &[&str], words: &[&str]) {
+    let output = siskin(dir, args);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+    assert_eq!(text.trim_end().lines().count(), 1, "one clear line: {text}");
+    for word in words {
+        assert!(text.contains(word), "{args:?} should name `{word}`: {text}");
+    }
+}
+
+/// Protobuf, as far as a small ONNX file needs it: a record with a length, and one with a small number.
+fn record(field: u8, content: &[u8]) -> Vec<u8> {
+    let mut out = vec![field << 3 | 2];
+    let mut length = content.len();
+    while length > 0x7f {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    [&out, content].concat()
+}
+
+fn number(field: u8, value: u8) -> Vec<u8> {
+    vec![field << 3, value]
+}
+
+fn tensor(name: &str, dims: &[u8], values: &[f32]) -> Vec<u8> {
+    let dims: Vec<u8> = dims.iter().flat_map(|d| number(1, *d)).collect();
+    let raw: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    record(5, &[dims, number(2, 1), record(8, name.as_bytes()), record(9, &raw)].concat())
+}
+
+/// `y = x w + b` for the embedded digits: 64 numbers, ten classes. `operator` is what makes it.
+fn linear(operator: &str) -> Vec<u8> {
+    let shape = [record(1, &record(2, b"batch")), record(1, &number(1, 64))].concat();
+    let kind = record(1, &[number(1, 1), record(2, &shape)].concat());
+    let input = record(11, &[record(1, b"x"), record(2, &kind)].concat());
+    let output = record(12, &record(1, b"y"));
+    let inputs: Vec<u8> = ["x", "w", "b"].iter().flat_map(|n| record(1, n.as_bytes())).collect();
+    let node = [inputs, record(2, b"y"), record(3, b"the_layer"), record(4, operator.as_bytes())].concat();
+    let weight: Vec<f32> =
+        (0..640u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 16) as f32 / 655_360.0 - 0.05).collect();
+    let tensors = [tensor("w", &[64, 10], &weight), tensor("b", &[10], &[0.0; 10])].concat();
+    let graph = [record(1, &node), record(2, b"made"), tensors, input, output].concat();
+    [number(1, 8), record(2, b"someone"), record(7, &graph), record(8, &number(2, 13))].concat()
+}
+
+fn numbers(file: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(file).unwrap();
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let values = |name: &str| tensors.tensor(name).unwrap().data().to_vec();
+    [values("layer0.weight"), values("layer0.bias")]
+        .concat()
+        .as_chunks()
+        .0
+        .iter()
+        .map(|b| f32::from_le_bytes(*b))
+        .collect()
+}
+
+#[test]
+fn imported_trained_and_exported() {
+    let dir = folder("round");
+    std::fs::write(dir.join("made.onnx"), linear("Gemm")).unwrap();
+    let told = done(&dir, &["import", "made.onnx", "--loss", "cross-entropy", "-o", "made.plan"]);
+    for word in ["`x`", "[64]", "650 of them train", "the_layer", "made.safetensors"] {
+        assert!(told.contains(word), "`{word}` belongs in: {told}");
+    }
+    let json = done(&dir, &["import", "made.onnx", "--loss", "cross-entropy", "-o", "made.plan", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((json["params"].as_u64(), json["loss"].as_str()), (Some(650), Some("cross-entropy")));
+    // Untouched, the export is the original.
+    done(&dir, &["export", "made.plan", "--into", "made.onnx", "-o", "same.onnx"]);
+    assert_eq!(std::fs::read(dir.join("same.onnx")).unwrap(), linear("Gemm"));
+
+    // Pruned by the run or not: what a run leaves goes into the file.
+    for sparsity in ["0", "0.7"] {
+        let small = ["--devices", "60", "--cohort", "20", "--rounds", "3", "--progress", "quiet"];
+        done(&dir, &[&["run", "--model", "made.onnx", "--sparsity", sparsity, "--out", "out"][..], &small].concat());
+        let told = done(&dir, &["export", "out/model.plan", "--into", "made.onnx", "-o", "trained.onnx"]);
+        assert!(told.contains("numbers differ"), "{told}");
+        let (old, new) = (linear("Gemm"), std::fs::read(dir.join("trained.onnx")).unwrap());
+        assert_eq!(old.len(), new.len());
+        let places: Vec<usize> = (0..old.len()).filter(|i| old[*i] != new[*i]).collect();
+        // The graph's other records and the tensors' names and shapes are around the numbers.
+        let start = |values: &[u8]| old.windows(values.len()).position(|w| w == values).unwrap();
+        let (w, b) = (start(b"B\x01wJ\x80\x14") + 6, start(b"B\x01bJ\x28") + 5);
+        let inside = |i: &usize| (w..w + 2560).contains(i) || (b..b + 40).contains(i);
+        assert!(places.len() > 640 && places.iter().all(inside), "sparsity {sparsity}");
+        // And it comes back as the trained model.
+        done(&dir, &["import", "trained.onnx", "--loss", "cross-entropy", "-o", "again.plan"]);
+        assert_eq!(numbers(&dir.join("again.safetensors")), numbers(&dir.join("out/model.safetensors")));
+    }
+}
+
+#[test]
+fn wrong_use_is_named() {
+    let dir = folder("wrong");
+    let write = |name: &str, bytes: &[u8]| std::fs::write(dir.join(name), bytes).unwrap();
+    write("made.onnx", &linear("Gemm"));
+    write("cosh.onnx", &linear("Cosh"));
+    write("cut.onnx", &linear("Gemm")[..300]);
+    write("text.onnx", b"no model at all");
+    done(&dir, &["import", "made.onnx", "--loss", "cross-entropy", "-o", "made.plan"]);
+    let import = |more: &[&str], words: &[&str]| refused(&dir, &[&["import"], more].concat(), words);
+    import(&["none.onnx"], &["none.onnx", "cannot be read"]);
+    import(&["text.onnx"], &["text.onnx", "not an ONNX file"]);
+    import(&["cut.onnx"], &["cut.onnx", "not an ONNX file"]);
+    import(&["made.onnx"], &["made.onnx", "output `y`", "loss"]);
+    import(&["made.onnx", "--loss", "hinge"], &["--loss hinge", "cross-entropy, binary-cross-entropy, mse"]);
+    import(&["made.onnx", "--loss", "mse", "--output", "z"], &["no output `z`", "there are: y"]);
+    import(&["made.onnx", "--loss", "mse", "--dim", "batch"], &["--dim batch", "NAME=SIZE"]);
+    import(&["made.onnx", "--loss", "mse", "--epochs", "0"], &["--epochs 0"]);
+    import(&["made.onnx", "--loss", "mse", "--learning-rate", "-1"], &["--learning-rate -1"]);
+    import(&["cosh.onnx", "--loss", "mse"], &["node `the_layer` (Cosh)", "operator Cosh is not supported"]);
+    import(&["made.onnx", "--loss", "mse", "-o", "none/x.plan"], &["none"]);
+    let export = |more: &[&str], words: &[&str]| refused(&dir, &[&["export"], more].concat(), words);
+    export(&["none.plan", "--into", "made.onnx", "-o", "x.onnx"], &["none.plan", "cannot be read"]);
+    export(&["made.onnx", "--into", "made.onnx", "-o", "x.onnx"], &["made.onnx", "plan"]);
+    export(&["made.plan", "--into", "cosh.onnx", "-o", "x.onnx"], &["cosh.onnx", "Cosh"]);
+    export(&["made.plan", "--into", "made.onnx", "-o", "made.onnx"], &["made.onnx", "the file that is read"]);
+    let params = ["made.plan", "--params", "made.onnx", "--into", "made.onnx", "-o", "x.onnx"];
+    export(&params, &["made.onnx", "not a safetensors file"]);
+    // The plan of another network, and another network's parameters.
+    done(&dir, &["run", "--devices", "60", "--cohort", "20", "--rounds", "1", "--progress", "quiet", "--out", "other"]);
+    export(&["other/model.plan", "--into", "made.onnx", "-o", "x.onnx"], &["made.onnx", "another network"]);
+    let params = ["made.plan", "--params", "other/model.safetensors", "--into", "made.onnx", "-o", "x.onnx"];
+    export(&params, &["other/model.safetensors", "layer0.weight"]);
+    assert!(!dir.join("x.onnx").exists(), "nothing is left behind");
+    let tune = |more: &[&str], words: &[&str]| {
+        refused(&dir, &[&["fine-tune", "--model", "made.onnx", "--data", "none"], more].concat(), words);
+    };
+    tune(&[], &["none", "cannot be read"]);
+    tune(&["--train", "head"], &["--train head", "last-layer, bias, all"]);
+    tune(&["--fraction", "1"], &["--fraction 1", "between 0 and 1"]);
+    tune(&["--deviation", "0"], &["--deviation 0"]);
+    tune(&["--epochs", "many"], &["--epochs many"]);
+    refused(&dir, &["run", "--model", "cosh.onnx", "--out", "out"], &["cosh.onnx", "the_layer"]);
+}
+
+#[test]
+fn help_has_examples() {
+    let dir = folder("help");
+    for command in ["import", "export", "fine-tune"] {
+        let help = done(&dir, &[command, "--help"]);
+        assert!(help.contains(&format!("Examples:\n  siskin {command} ")), "{help}");
+    }
+}
+
+/// A classifier of digits that others trained, tuned for each of the 297 writers of MNIST's test set on half of their digits:
+/// the mean accuracy on the other half rises.
+#[test]
+fn a_trained_network_gains_on_each_writers_digits() {
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared");
+    let shared = std::env::var_os("SISKIN_SHARED").map_or_else(|| PathBuf::from(beside), PathBuf::from);
+    let (model, data) = (shared.join("data/onnx/wonnx-opt-mnist.onnx"), shared.join("data/mnist-by-writer"));
+    if !model.exists() || !data.exists() {
+        println!("skipped: {} or {} not found", model.display(), data.display());
+        return;
+    }
+    let [model, data] = [&model, &data].map(|p| p.to_str().unwrap());
+    // The network takes bytes as 0 to 255.
+    let how = ["--deviation", "0.003921569", "--learning-rate", "0.00001", "--epochs", "5", "--json"];
+    let text = done(&folder("tune"), &[&["fine-tune", "--model", model, "--data", data][..], &how].concat());
+    println!("{text}");
+    let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let accuracy = |when: &str| summary[format!("accuracy_{when}")].as_f64().unwrap();
+    assert_eq!((summary["users"].as_u64(), summary["params_trained"].as_u64()), (Some(297), Some(2570)));
+    assert!(accuracy("before") > 0.975 && accuracy("after") > accuracy("before"), "{text}");
+    assert!(summary["better"].as_u64() > summary["worse"].as_u64(), "{text}");
+}
