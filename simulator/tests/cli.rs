@@ -103,6 +103,24 @@ fn what_is_frozen_stays_as_it_was() {
     refused(&["run", "--train", "lora=0", "--sparsity", "0"], &["lora=0", "65535"]);
 }
 
+/// A mask that moves: devices come again with masks of several rounds, and download what changed.
+#[test]
+fn changes_of_the_mask_travel_the_same_with_any_number_of_threads() {
+    let dir = folder("changes");
+    let moving = ["--prune-algorithm", "set", "--prune-every", "1", "--prune-end", "4"];
+    let run = |name: &str, more: &[&str]| without_timings(small_run(&dir.join(name), &[&moving, more].concat()));
+    let one = run("one", &["--threads", "1"]);
+    assert_eq!(one, run("three", &["--threads", "3"]));
+    let whole = run("whole", &["--remembered-masks", "0"]);
+    let masks = |report: &serde_json::Value| -> Vec<u64> {
+        let rounds = report["rounds"].as_array().unwrap().iter();
+        rounds.map(|r| r["bytes_down"]["mask"].as_u64().unwrap()).collect()
+    };
+    let (changes, whole) = (masks(&one), masks(&whole));
+    assert!(changes.len() == 4 && whole[0] > 0 && changes[0] == whole[0], "nobody has a mask at first");
+    assert!(changes[1..].iter().zip(&whole[1..]).all(|(changes, whole)| changes < whole), "{changes:?} {whole:?}");
+}
+
 #[test]
 fn a_printed_configuration_gives_the_same_run() {
     let dir = folder("config");

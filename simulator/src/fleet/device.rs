@@ -162,11 +162,12 @@ impl Worker {
             kept: None,
         };
         let mut store = Examples::new(data, device);
-        let mut left = dies_after.map(|part| (part * expected_polls(round, &store, config)) as u64);
+        let kept = kept.and_then(|bytes| KeptMask::parse(bytes).ok());
+        let mut left = dies_after.map(|part| (part * expected_polls(round, &store, config, kept)) as u64);
         let mut rng = stream(seed, Purpose::Session, u64::from(number), device as u64);
         let memory = lend(&mut self.arena, arena_bytes);
         let mut session = Session::new(memory, config.clone(), &mut rng)?;
-        if let Some(kept) = kept.and_then(|bytes| KeptMask::parse(bytes).ok()) {
+        if let Some(kept) = kept {
             session = session.with_mask(kept);
         }
         let mut now = checkin_ms as u64;
@@ -257,11 +258,11 @@ fn exchange(session: &mut Session<'_>, round: &Round, now: u64, answer: &mut Vec
 }
 
 /// About how often a device is polled from check-in to report.
-fn expected_polls(round: &Round, store: &Examples<'_>, config: &Config) -> f64 {
+fn expected_polls(round: &Round, store: &Examples<'_>, config: &Config, kept: Option<KeptMask<'_>>) -> f64 {
     let training = &round.offer.plan.training;
     let examples = store.len().min(training.max_examples);
     let steps = examples.div_ceil(u32::from(training.batch)) * u32::from(training.epochs);
-    let pieces = round.offer.checkpoint.len().div_ceil(config.max_frame);
+    let pieces = round.offer.checkpoint_for(kept.map(|kept| kept.fingerprint())).len().div_ceil(config.max_frame);
     f64::from(steps) + pieces as f64 + 4.0
 }
 

@@ -39,7 +39,7 @@ pub(super) fn forward<I: Isa>(
     batch: usize,
 ) {
     debug_assert!(pattern.row_ptr.len() == outputs / BLOCK + 1 && w.len() == BLOCK * pattern.cols.len());
-    debug_assert!(outputs % BLOCK == 0 && x.len() == inputs * batch && y.len() == outputs * batch);
+    debug_assert!(outputs.is_multiple_of(BLOCK) && x.len() == inputs * batch && y.len() == outputs * batch);
     let cols = Columns::new(pattern.cols, inputs);
     let layer = (pattern, cols, w.as_chunks().0, bias);
     if batch == 1 {
@@ -141,7 +141,7 @@ pub(super) fn input_grad<I: Isa>(
     batch: usize,
 ) {
     debug_assert!(pattern.row_ptr.len() == outputs / BLOCK + 1 && w.len() == BLOCK * pattern.cols.len());
-    debug_assert!(outputs % BLOCK == 0 && dy.len() == outputs * batch && dx.len() == inputs * batch);
+    debug_assert!(outputs.is_multiple_of(BLOCK) && dy.len() == outputs * batch && dx.len() == inputs * batch);
     let dx = &mut dx[..inputs * batch];
     dx.fill(0.0);
     let cols = Columns::new(pattern.cols, inputs);
@@ -203,7 +203,7 @@ pub(super) fn weight_grad<I: Isa, S: GradSink>(
     batch: usize,
     sink: &mut S,
 ) {
-    debug_assert!(outputs % BLOCK == 0 && pattern.row_ptr.len() == outputs / BLOCK + 1);
+    debug_assert!(outputs.is_multiple_of(BLOCK) && pattern.row_ptr.len() == outputs / BLOCK + 1);
     debug_assert!(dy.len() == outputs * batch && x.len() == inputs * batch);
     let cols = Columns::new(pattern.cols, inputs);
     for g in 0..outputs / BLOCK {

@@ -38,6 +38,7 @@ pub(super) fn forward<I: Isa, const R: usize>(
     let shape = [inputs, outputs, batch];
     let layer = (pattern, cols, w, bias);
     if batch == 1 {
+        // Each row that ends at another length is guessed wrong once: more rows in step wait for that longer.
         forward_lanes::<f32, true, 2>(layer, x, y, [inputs, outputs, 1], 0, 1);
         return;
     }

@@ -1,4 +1,4 @@
-//! Picks the instruction set. The only unsafe code of the kernels: calls of functions that need one.
+//! Picks the instruction set. Unsafe is only the call of a function that needs one.
 //!
 //! Every kernel is written once, in the files beside this one, and always inlined. Here it is compiled for the target's
 //! baseline and, on x86, for AVX2 and AVX-512, each with block sizes that suit its registers. LLVM contracts no multiplication
@@ -37,6 +37,7 @@ pub(super) fn has_avx512() -> bool {
 /// Outputs that the portable variants keep in registers: 32 scalar registers hold two of eight lanes, as many vector
 /// registers hold four.
 const ROWS: usize = if cfg!(target_pointer_width = "64") { 4 } else { 2 };
+
 macro_rules! kernels {
     ($(
         $(#[$doc:meta])*

@@ -1,6 +1,6 @@
 //! The registers of each target: [`Four`] lanes everywhere, and the wide ones of x86.
 //!
-//! Values of `Ymm` and `Zmm` must only be made in functions that are compiled for AVX2 or AVX-512F and run after the CPU was
+//! Values of `Ymm` and `Zmm` must only be made in functions that are compiled for AVX2 or AVX-512 and run after the CPU was
 //! asked: only `dispatch` names their instruction sets, and only in such functions.
 #![allow(unsafe_code)]
 
@@ -207,7 +207,7 @@ impl Isa for Avx2 {
     const LANES: usize = 16;
 }
 
-/// AVX-512F: sixteen lanes in a register.
+/// AVX-512 F, BW and VL, which only the Xeon Phi has not all of: sixteen lanes in a register.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 pub(super) struct Avx512;
 
@@ -274,7 +274,7 @@ impl Eight for Ymm {
     }
 }
 
-/// One AVX-512 register. To be used only in functions compiled for AVX-512F and called where the CPU has it.
+/// One AVX-512 register. To be used only in functions compiled for AVX-512 and called where the CPU has it.
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 #[derive(Clone, Copy)]
 pub(super) struct Zmm(arch::__m512);

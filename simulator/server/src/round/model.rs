@@ -291,3 +291,33 @@ fn with_storage(model: &ModelSpec, of: impl Fn(usize, usize) -> Storage) -> Resu
     storages(&mut model, &|index| of(index, sizes[index]));
     Ok(model)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use siskin::checkin::{Layer, Loss, Window};
+
+    #[test]
+    fn each_layer_takes_the_faster_loops_for_its_density_and_batch() {
+        let weights = Storage { live: 1, path: Path::Dense };
+        let (window, groups) = (Window::square(3, 1, 1), 1);
+        let conv = LayerSpec::Conv2d { outputs: 8, groups, window, bias: false, weights };
+        let dense = LayerSpec::Dense { outputs: 16, bias: false, weights };
+        let layers = [conv, LayerSpec::Flatten, dense].map(Layer::from).into_iter().collect();
+        let architecture = ModelSpec { input: [8, 8, 8], layers, loss: Loss::SoftmaxCrossEntropy };
+        let mut model = GlobalModel::new(&architecture, 1).unwrap();
+        let paths = |model: &GlobalModel, crossover, batch| {
+            let spec = model.spec(crossover, batch).unwrap();
+            let storages = spec.layers.iter().flat_map(|l| l.spec.storages().map(|s| s.path));
+            storages.collect::<Vec<_>>()
+        };
+        assert_eq!(paths(&model, None, 8), [Path::Dense, Path::Dense]);
+        model.prune(0.65).unwrap();
+        // At 35 % live: between the crossovers of one example, of eight and of a convolution.
+        assert_eq!(paths(&model, None, 1), [Path::Sparse, Path::Dense]);
+        assert_eq!(paths(&model, None, 8), [Path::Sparse, Path::Sparse]);
+        assert_eq!(paths(&model, None, 9), [Path::Sparse, Path::Dense]);
+        assert_eq!(paths(&model, Some(0.0), 8), [Path::Dense, Path::Dense]);
+        assert_eq!(paths(&model, Some(1.0), 1), [Path::Sparse, Path::Sparse]);
+    }
+}

@@ -114,6 +114,11 @@ impl Offer {
         self
     }
 
+    /// The checkpoint as it travels to a device that kept the masks of this fingerprint, or none.
+    pub fn checkpoint_for(&self, mask: Option<u32>) -> &[u8] {
+        self.form(mask).map_or(&self.checkpoint, |(bytes, _)| bytes)
+    }
+
     /// The checkpoint with whole masks, or as what changed since `base`; none if the masks are not known or too different.
     fn form(&self, base: Option<u32>) -> Option<(&[u8], &Form)> {
         let Some(base) = base else { return Some((&self.checkpoint, &self.whole)) };

@@ -186,8 +186,9 @@ impl Blocks {
         let (mut rows, mut all, mut place) = (vec![0], vec![], vec![]);
         for g in 0..groups {
             for r in 0..4 {
-                for block in row_ptr[g] as usize..row_ptr[g + 1] as usize {
-                    all.push(cols[block]);
+                let blocks = row_ptr[g] as usize..row_ptr[g + 1] as usize;
+                for (block, &col) in blocks.clone().zip(&cols[blocks]) {
+                    all.push(col);
                     place.push(4 * block + r);
                 }
                 rows.push(u32::try_from(all.len()).unwrap());
