@@ -1,8 +1,9 @@
 //! Fine-tuning on the device, for its user alone: what a model gains on each user's own examples.
 //!
-//! Each user's examples are split by a seeded permutation. A copy of the model trains on one part by the steps that devices run
-//! ([`siskin::model::train_step`], in the order of [`Shuffle`]) and answers the other part before and after. No change leaves
-//! the copy, and nothing is averaged but the accuracies.
+//! Cross-validated: a seeded permutation parts each user's examples into folds. For each fold a copy of the model trains on
+//! the user's other folds by the steps that devices run ([`siskin::model::train_step`], in the order of [`Shuffle`]) and answers
+//! the fold before and after; so each example is answered once by a model that never saw it. No change leaves the copy, and
+//! nothing is averaged but the accuracies.
 
 use crate::data::Federated;
 use crate::fleet::{Purpose, stream};
@@ -36,14 +37,14 @@ impl Part {
 pub struct Options {
     /// What trains.
     pub part: Part,
-    /// Passes over the part of a user's examples that is trained on, at least 1.
+    /// Passes over the folds that are trained on, at least 1.
     pub epochs: u16,
     /// Examples a step, at least 1.
     pub batch: u16,
     /// Step size of plain SGD, above 0.
     pub learning_rate: f32,
-    /// The fraction of each user's examples that is trained on, in (0, 1); at least one example stays on either side.
-    pub fraction: f64,
+    /// Parts of a user's examples, at least 2; a user with fewer examples has a fold for each.
+    pub folds: u32,
     /// Taken off each number of an example before the model sees it.
     pub mean: f32,
     /// Divides it then; above 0.
@@ -53,14 +54,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Three passes over half of the examples, in steps of 4.
+    /// Three passes over four fifths of the examples, in steps of 4.
     fn default() -> Self {
         Self {
             part: Part::default(),
             epochs: 3,
             batch: 4,
             learning_rate: 0.01,
-            fraction: 0.5,
+            folds: 5,
             mean: 0.0,
             deviation: 1.0,
             seed: 1,
@@ -68,11 +69,10 @@ impl Default for Options {
     }
 }
 
-/// One user's split and answers.
+/// One user's answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Outcome {
-    trained_on: u32,
-    tested_on: u32,
+    examples: u32,
     right_before: u32,
     right_after: u32,
 }
@@ -86,10 +86,10 @@ pub struct Summary {
     pub users: usize,
     /// Users with less than two examples, left out.
     pub left_out: usize,
-    /// Examples trained on, of all users.
-    pub trained_on: u64,
-    /// Examples tested on, of all users.
-    pub tested_on: u64,
+    /// Their examples.
+    pub examples: u64,
+    /// Parts of each user's, at most.
+    pub folds: u32,
     /// Mean over the users of the fraction right, before.
     pub accuracy_before: f64,
     /// The same after.
@@ -241,23 +241,33 @@ impl Tuner<'_> {
     }
 
     fn tune(&self, worker: &mut Worker, user: usize) -> Option<Outcome> {
-        let count = self.users.examples(user);
-        if count < 2 {
+        let examples = self.users.examples(user);
+        if examples < 2 {
             return None;
         }
         let mut coins = stream(self.options.seed, Purpose::Session, 0, user as u64);
-        let split = Shuffle::new(count, coins.next_u64());
-        let all: Vec<u32> = (0..count).map(|i| split.at(i)).collect();
-        let trained_on = ((f64::from(count) * self.options.fraction) as u32).clamp(1, count - 1);
-        let (train, test) = all.split_at(trained_on as usize);
-        worker.values.copy_from_slice(&self.start);
-        let right_before = self.right(worker, user, test);
+        let split = Shuffle::new(examples, coins.next_u64());
+        let folds = self.options.folds.min(examples);
+        let mut outcome = Outcome { examples, right_before: 0, right_after: 0 };
+        for fold in 0..folds {
+            let part = |own: bool| (0..examples).filter(move |i| (i % folds == fold) == own).map(|i| split.at(i));
+            let (train, test): (Vec<u32>, Vec<u32>) = (part(false).collect(), part(true).collect());
+            worker.values.copy_from_slice(&self.start);
+            outcome.right_before += self.right(worker, user, &test);
+            self.train(worker, user, &train, &mut coins);
+            outcome.right_after += self.right(worker, user, &test);
+        }
+        Some(outcome)
+    }
+
+    fn train(&self, worker: &mut Worker, user: usize, examples: &[u32], coins: &mut impl Rng) {
         let seed = coins.next_u64();
-        let steps = trained_on.div_ceil(u32::from(self.options.batch));
+        let (count, batch) = (examples.len() as u32, u32::from(self.options.batch));
+        let steps = count.div_ceil(batch) * u32::from(self.options.epochs);
         let mut step = 0;
         for _ in 0..self.options.epochs {
-            let order = Shuffle::new(trained_on, coins.next_u64());
-            let shuffled: Vec<u32> = (0..trained_on).map(|i| train[order.at(i) as usize]).collect();
+            let order = Shuffle::new(count, coins.next_u64());
+            let shuffled: Vec<u32> = (0..count).map(|i| examples[order.at(i) as usize]).collect();
             for batch in shuffled.chunks(usize::from(self.options.batch)) {
                 self.load(worker, user, batch);
                 let draw = Draw { seed, step };
@@ -265,7 +275,7 @@ impl Tuner<'_> {
                 train_step(
                     &self.graph,
                     (Loss::SoftmaxCrossEntropy, &self.training),
-                    (draw, steps * u32::from(self.options.epochs)),
+                    (draw, steps),
                     NO_PATTERNS,
                     (&mut worker.values, &self.start[..self.graph.trained], &mut []),
                     buffers,
@@ -275,8 +285,6 @@ impl Tuner<'_> {
                 step += 1;
             }
         }
-        let right_after = self.right(worker, user, test);
-        Some(Outcome { trained_on, tested_on: test.len() as u32, right_before, right_after })
     }
 }
 
@@ -330,14 +338,14 @@ pub fn fine_tune(
         return Err(FineTuneError::NoUsers);
     }
     let mean = |right: fn(&Outcome) -> u32| {
-        tuned.iter().map(|o| f64::from(right(o)) / f64::from(o.tested_on)).sum::<f64>() / tuned.len() as f64
+        tuned.iter().map(|o| f64::from(right(o)) / f64::from(o.examples)).sum::<f64>() / tuned.len() as f64
     };
     Ok(Summary {
         users_are: if matches!(tuner.users, Users::HeldOut(_)) { "held out" } else { "all" },
         users: tuned.len(),
         left_out: outcomes.len() - tuned.len(),
-        trained_on: tuned.iter().map(|o| u64::from(o.trained_on)).sum(),
-        tested_on: tuned.iter().map(|o| u64::from(o.tested_on)).sum(),
+        examples: tuned.iter().map(|o| u64::from(o.examples)).sum(),
+        folds: options.folds,
         accuracy_before: mean(|o| o.right_before),
         accuracy_after: mean(|o| o.right_after),
         better: tuned.iter().filter(|o| o.right_after > o.right_before).count(),

@@ -92,14 +92,14 @@ pub fn supports<'a>(
 }
 
 impl Symbols<'_> {
-    /// Codes the symbols and puts the header before them; returns the report's length.
+    /// Codes the symbols and puts the header before them; returns the report's length. `fingerprint` is the plan's, `weight`
+    /// what the report counts, `probe` the kept gradients of a growth probe.
     ///
     /// # Errors
     /// [`ReportError`] with both numbers if it does not fit `out` or the plan's limit.
     pub fn encode(
         &self,
-        plan: &Plan,
-        fingerprint: u32,
+        (plan, fingerprint): (&Plan, u32),
         weight: u32,
         probe: &[u64],
         (graph, row_ptrs, columns): (&Graph, &[u32], &[u16]),

@@ -45,8 +45,7 @@ impl Session<'_> {
             Weighting::Examples { cap } => examples.min(cap),
         };
         let coded = symbols.encode(
-            plan,
-            task.names.fingerprint,
+            (plan, task.names.fingerprint),
             weight,
             cast(probe),
             (graph, row_ptrs, columns),

@@ -20,8 +20,8 @@ Examples:
   siskin fine-tune --model mnist.onnx --data DIR --train bias --json
 
 The data are a folder with IDX files: examples, labels, users. Bytes come as 0 to 1; --mean and --deviation make of them what
-the model was trained with. Users of the test files are used, or all users where there are no test files. A part of each user's
-examples is trained on, as on a device, and the rest is tested on, before and after.";
+the model was trained with. Users of the test files are used, or all users where there are no test files. Each user's examples
+are parted into folds: for each, a copy of the model trains on the others, as on a device, and answers it, before and after.";
 
 pub(super) fn command() -> Command {
     let value = |name: &'static str, unit: &'static str, help: String| {
@@ -34,10 +34,10 @@ pub(super) fn command() -> Command {
         .arg(value("model", "MODEL.onnx", "the model".into()).required(true))
         .arg(value("data", "DIR", "folder with IDX files".into()).required(true))
         .arg(value("train", "PART", format!("what trains: {} (default {})", parts.join(", "), parts[0])))
-        .arg(value("epochs", "N", format!("passes over a user's training part (default {})", own.epochs)))
+        .arg(value("epochs", "N", format!("passes over what is trained on (default {})", own.epochs)))
         .arg(value("batch", "N", format!("examples a step (default {})", own.batch)))
         .arg(value("learning-rate", "RATE", format!("step size (default {})", own.learning_rate)))
-        .arg(value("fraction", "PART", format!("of a user's examples to train on (default {})", own.fraction)))
+        .arg(value("folds", "N", format!("parts of a user's examples, at least 2 (default {})", own.folds)))
         .arg(value("mean", "NUMBER", "taken off each number of an example (default 0)".into()))
         .arg(value("deviation", "NUMBER", "divides it then (default 1)".into()))
         .arg(value("seed", "N", format!("of splits and orders (default {})", own.seed)))
@@ -75,7 +75,7 @@ fn options(matches: &ArgMatches) -> anyhow::Result<Options> {
         epochs: number(matches, "epochs", own.epochs, count, |v| *v > 0)?,
         batch: number(matches, "batch", own.batch, count, |v| *v > 0)?,
         learning_rate: number(matches, "learning-rate", own.learning_rate, "a number above 0", above)?,
-        fraction: number(matches, "fraction", own.fraction, "a number between 0 and 1", |v| *v > 0.0 && *v < 1.0)?,
+        folds: number(matches, "folds", own.folds, "a number from 2 on", |v| *v > 1)?,
         mean: number(matches, "mean", own.mean, "a number", |v| v.is_finite())?,
         deviation: number(matches, "deviation", own.deviation, "a number above 0", above)?,
         seed: number(matches, "seed", own.seed, "a whole number", |_| true)?,
@@ -110,7 +110,7 @@ pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
 fn print(out: &mut impl Write, s: &Summary) -> std::io::Result<()> {
     let percent = |v: f64| format!("{:.2} %", 100.0 * v);
     writeln!(out, "users     {} ({}), {} left out with less than two examples", s.users, s.users_are, s.left_out)?;
-    writeln!(out, "examples  {} to train on, {} to test on", s.trained_on, s.tested_on)?;
+    writeln!(out, "examples  {}, each answered by a model tuned on the user's others ({} folds)", s.examples, s.folds)?;
     writeln!(out, "params    {}, {} of them train", s.params, s.params_trained)?;
     writeln!(
         out,
