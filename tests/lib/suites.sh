@@ -79,13 +79,13 @@ suite_no_std() {
         cross_cargo build thumbv6m-none-eabi --release -p siskin --lib --features defmt,log
 }
 
+# Both crates in one command each: alone, each would build tract with other features of its dependencies.
 suite_onnx() {
     need cargo-clippy rust-clippy || return 0
-    check "clippy: siskin-onnx" cargo clippy -p siskin-onnx --all-targets -- -D warnings
-    check "clippy: simulator, full" cargo clippy -p siskin-simulator --features full --all-targets -- -D warnings
-    check "pages" env RUSTDOCFLAGS="-D warnings" cargo doc -p siskin-onnx --no-deps
-    cargo_tests "siskin-onnx" -p siskin-onnx
-    cargo_tests "simulator with onnx" -p siskin-simulator --features onnx --test onnx
+    local both=(-p siskin-onnx -p siskin-simulator --features siskin-simulator/full)
+    check "clippy" cargo clippy "${both[@]}" --all-targets -- -D warnings
+    check "pages" env RUSTDOCFLAGS="-D warnings" cargo doc "${both[@]}" --no-deps
+    cargo_tests "siskin-onnx, simulator with everything" "${both[@]}" --lib --test onnx
 }
 
 suite_examples() {
