@@ -2,7 +2,7 @@
 
 use super::{Learner, adam, sgd};
 use crate::checkin::{ClientOptimizer, Training};
-use crate::model::kernel::{GradSink, Pattern};
+use crate::model::kernel::{GradSink, Pattern, ValueSink};
 use crate::model::{Graph, Tensor, mask};
 
 /// The parameters in training and what their optimizer keeps, for one step.
@@ -69,6 +69,13 @@ impl GradSink for Step<'_> {
                 adam.step(grad, local, global, (&mut self.first[range.clone()], &mut self.second[range]));
             }
         }
+    }
+}
+
+impl ValueSink for Step<'_> {
+    #[inline(always)]
+    fn values(&self) -> &[f32] {
+        self.local
     }
 }
 

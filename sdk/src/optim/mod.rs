@@ -11,13 +11,13 @@ pub use probe::{Keep, Probe};
 pub use rate::rate;
 
 use crate::model::Tensor;
-use crate::model::kernel::{GradSink, Pattern};
+use crate::model::kernel::{GradSink, Pattern, ValueSink};
 
 /// Takes the gradients of a network, tensor by tensor in the order of the backward pass, as soon as each is known: what
 /// local training is to the network. Nothing but a trained tensor ever comes.
 pub trait Learner {
     /// Takes the gradient of one tensor, piece by piece.
-    type Sink<'s>: GradSink
+    type Sink<'s>: ValueSink
     where
         Self: 's;
 
@@ -48,12 +48,22 @@ pub struct Gradients<'a> {
 
 /// The sink of [`Gradients`].
 #[derive(Debug)]
-pub struct Copy<'s>(&'s mut [f32]);
+pub struct Copy<'s> {
+    values: &'s [f32],
+    gradients: &'s mut [f32],
+}
 
 impl GradSink for Copy<'_> {
     #[inline(always)]
     fn take(&mut self, offset: usize, grad: &[f32]) {
-        self.0[offset..offset + grad.len()].copy_from_slice(grad);
+        self.gradients[offset..offset + grad.len()].copy_from_slice(grad);
+    }
+}
+
+impl ValueSink for Copy<'_> {
+    #[inline(always)]
+    fn values(&self) -> &[f32] {
+        self.values
     }
 }
 
@@ -68,7 +78,7 @@ impl Learner for Gradients<'_> {
     }
 
     fn sink(&mut self, tensor: &Tensor) -> Copy<'_> {
-        Copy(&mut self.gradients[tensor.range()])
+        Copy { values: &self.values[tensor.range()], gradients: &mut self.gradients[tensor.range()] }
     }
 
     fn complete(&mut self, tensor: &Tensor, pattern: &Pattern<'_>) {

@@ -10,7 +10,7 @@
 //! kept; an infinite one counts as the largest number.
 
 use super::Learner;
-use crate::model::kernel::{GradSink, Pattern};
+use crate::model::kernel::{GradSink, Pattern, ValueSink};
 use crate::model::{Graph, Tensor, mask};
 
 /// The pruned matrices that train, each with the entries that are kept of it: at most `most`, and no more than do not live.
@@ -81,6 +81,7 @@ pub struct Keep<'s> {
     kept: &'s mut [u64],
     pattern: Pattern<'s>,
     cols: usize,
+    values: &'s [f32],
 }
 
 impl Keep<'_> {
@@ -149,6 +150,13 @@ impl GradSink for Keep<'_> {
     }
 }
 
+impl ValueSink for Keep<'_> {
+    #[inline]
+    fn values(&self) -> &[f32] {
+        self.values
+    }
+}
+
 impl Learner for Probe<'_> {
     type Sink<'s>
         = Keep<'s>
@@ -164,15 +172,17 @@ impl Learner for Probe<'_> {
     }
 
     fn sink(&mut self, tensor: &Tensor) -> Keep<'_> {
+        let values = &self.values[tensor.range()];
         let mut at = 0;
         for (_, probed, entries) in probed(self.graph, self.most) {
             if (probed.node, probed.role) == (tensor.node, tensor.role) {
                 let pattern = tensor.pattern(self.patterns.0, self.patterns.1);
-                return Keep { kept: &mut self.kept[at..at + 1 + entries], pattern, cols: tensor.cols as usize };
+                let kept = &mut self.kept[at..at + 1 + entries];
+                return Keep { kept, pattern, cols: tensor.cols as usize, values };
             }
             at += 1 + entries;
         }
-        Keep { kept: &mut [], pattern: Pattern { row_ptr: &[], cols: &[] }, cols: 1 }
+        Keep { kept: &mut [], pattern: Pattern { row_ptr: &[], cols: &[] }, cols: 1, values }
     }
 
     fn complete(&mut self, _: &Tensor, _: &Pattern<'_>) {}
@@ -189,7 +199,7 @@ mod tests {
 
     fn keep(most: usize, pieces: &[(usize, Vec<f32>)]) -> Vec<(u32, f32)> {
         let mut kept = std::vec![0; 1 + most];
-        let mut keep = Keep { kept: &mut kept, pattern: PATTERN, cols: 8 };
+        let mut keep = Keep { kept: &mut kept, pattern: PATTERN, cols: 8, values: &[] };
         for (offset, grad) in pieces {
             keep.take(*offset, grad);
         }

@@ -119,8 +119,10 @@ fn run_dots<V: Eight, const K: usize>(
         all = all.start.max(down[k].start)..all.end.min(down[k].end);
         whole = whole.start.max(across[k].start)..whole.end.min(across[k].end);
     }
+    // From one output row to the next, in values; a stride so large that this wraps has one row only.
+    let step = rows.stride.wrapping_mul(columns.size).wrapping_mul(batch);
     if reach == len && all == (0..rows.out) && whole == (0..len) {
-        return plain_dots(acc, &base, rows.out, rows.stride * columns.size * batch, len, dy, x);
+        return plain_dots(acc, &base, rows.out, step, len, dy, x);
     }
     // The blocks of which every weight has all terms.
     let start = whole.start.next_multiple_of(SUM_LANES).min(reach);
@@ -131,7 +133,7 @@ fn run_dots<V: Eight, const K: usize>(
         let mut terms: [Range<usize>; K] = core::array::from_fn(|_| 0..0);
         for k in 0..K {
             if inside || down[k].contains(&oy) {
-                from[k] = base[k].wrapping_add(oy * rows.stride * columns.size * batch);
+                from[k] = base[k].wrapping_add(oy.wrapping_mul(step));
                 terms[k] = across[k].clone();
             }
         }

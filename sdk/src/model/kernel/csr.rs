@@ -39,7 +39,7 @@ pub(super) fn forward<I: Isa, const R: usize>(
     let layer = (pattern, cols, w, bias);
     if batch == 1 {
         // Each row that ends at another length is guessed wrong once: more rows in step wait for that longer.
-        forward_lanes::<f32, true, 2>(layer, x, y, [inputs, outputs, 1], 0, 1);
+        forward_lanes::<f32, true, 3>(layer, x, y, [inputs, outputs, 1], 0, 1);
         return;
     }
     let mut at = 0;
@@ -220,13 +220,19 @@ macro_rules! for_weights {
     ($cols:ident, $offset:ident, $sink:ident, |$together:ident| $grads:expr) => {
         let mut k = 0;
         while $cols.len() - k >= TOGETHER {
-            let $together: [Column; TOGETHER] = core::array::from_fn(|t| $cols.get(k + t));
+            let mut $together = [$cols.get(k); TOGETHER];
+            for t in 1..TOGETHER {
+                $together[t] = $cols.get(k + t);
+            }
             let grads: [f32; TOGETHER] = $grads;
             $sink.take($offset + k, &grads);
             k += TOGETHER;
         }
         if k < $cols.len() {
-            let $together: [Column; TOGETHER] = core::array::from_fn(|t| $cols.get((k + t).min($cols.len() - 1)));
+            let mut $together = [$cols.get(k); TOGETHER];
+            for t in 1..TOGETHER {
+                $together[t] = $cols.get((k + t).min($cols.len() - 1));
+            }
             let grads: [f32; TOGETHER] = $grads;
             $sink.take($offset + k, &grads[..$cols.len() - k]);
         }

@@ -12,8 +12,8 @@ use super::conv::Taps;
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 use super::registers::{Avx2, Avx512};
 use super::vector::{Isa, Portable};
-use super::{BlockPattern, ConvGeometry, GradSink, Pattern, PoolGeometry};
-use super::{avg_pool, block, conv, conv_grad, conv_weights, csr, dense, pool};
+use super::{BlockPattern, ConvGeometry, GradSink, Pattern, PoolGeometry, ValueSink};
+use super::{avg_pool, block, conv, conv_grad, conv_weights, csr, csr_single, dense, pool};
 
 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
 cpufeatures::new!(detect_avx2, "avx2");
@@ -41,7 +41,7 @@ const ROWS: usize = if cfg!(target_pointer_width = "64") { 4 } else { 2 };
 macro_rules! kernels {
     ($(
         $(#[$doc:meta])*
-        fn $name:ident $(<$sink:ident>)? ($($arg:ident: $type:ty),* $(,)?) {
+        fn $name:ident $(<$sink:ident $(: $bound:ident)?>)? ($($arg:ident: $type:ty),* $(,)?) {
             portable: $portable:expr, avx2: $avx2:expr, avx512: $avx512:expr $(,)?
         }
     )*) => {
@@ -50,7 +50,7 @@ macro_rules! kernels {
             use super::*;
             $(
                 $(#[$doc])*
-                pub fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                pub fn $name $(<$sink: GradSink $(+ $bound)?>)? ($($arg: $type),*) {
                     $portable
                 }
             )*
@@ -63,7 +63,7 @@ macro_rules! kernels {
             use crate::model::kernel::scalars::NoVectors as Portable;
             const ROWS: usize = 2;
             $(
-                pub(in super::super) fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                pub(in super::super) fn $name $(<$sink: GradSink $(+ $bound)?>)? ($($arg: $type),*) {
                     $portable
                 }
             )*
@@ -74,7 +74,7 @@ macro_rules! kernels {
             use super::*;
             $(
                 #[target_feature(enable = "avx2")]
-                pub(in super::super) fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                pub(in super::super) fn $name $(<$sink: GradSink $(+ $bound)?>)? ($($arg: $type),*) {
                     $avx2
                 }
             )*
@@ -85,7 +85,7 @@ macro_rules! kernels {
             use super::*;
             $(
                 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-                pub(in super::super) fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                pub(in super::super) fn $name $(<$sink: GradSink $(+ $bound)?>)? ($($arg: $type),*) {
                     $avx512
                 }
             )*
@@ -97,7 +97,7 @@ macro_rules! kernels {
             pub(in super::super) mod avx2 {
                 use super::super::*;
                 $(
-                    pub(in super::super::super) fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                    pub(in super::super::super) fn $name $(<$sink: GradSink $(+ $bound)?>)? ($($arg: $type),*) {
                         assert!(has_avx2());
                         // SAFETY: asserted on the line above.
                         unsafe { super::super::avx2::$name($($arg),*) }
@@ -108,7 +108,7 @@ macro_rules! kernels {
             pub(in super::super) mod avx512 {
                 use super::super::*;
                 $(
-                    pub(in super::super::super) fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+                    pub(in super::super::super) fn $name $(<$sink: GradSink $(+ $bound)?>)? ($($arg: $type),*) {
                         assert!(has_avx512());
                         // SAFETY: asserted on the line above.
                         unsafe { super::super::avx512::$name($($arg),*) }
@@ -119,7 +119,7 @@ macro_rules! kernels {
 
         $(
             $(#[$doc])*
-            pub fn $name $(<$sink: GradSink>)? ($($arg: $type),*) {
+            pub fn $name $(<$sink: GradSink $(+ $bound)?>)? ($($arg: $type),*) {
                 #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
                 if has_avx512() {
                     // SAFETY: the CPU has just been found to have AVX-512F, BW and VL.
@@ -273,6 +273,22 @@ kernels! {
         portable: csr::weight_grad::<Portable, S>(pattern, dy, x, inputs, outputs, batch, sink),
         avx2: csr::weight_grad::<Avx2, S>(pattern, dy, x, inputs, outputs, batch, sink),
         avx512: csr::weight_grad::<Avx512, S>(pattern, dy, x, inputs, outputs, batch, sink),
+    }
+
+    /// For a batch of one, what [`csr_input_grad`] over the values of the sink and then [`csr_weight_grad`] do, with each
+    /// weight and column read once.
+    fn csr_single_gradients<S: ValueSink>(
+        pattern: Pattern,
+        dy: &[f32],
+        x: &[f32],
+        dx: &mut [f32],
+        inputs: usize,
+        outputs: usize,
+        sink: &mut S,
+    ) {
+        portable: csr_single::gradients::<Portable, S>(pattern, dy, x, dx, inputs, outputs, sink),
+        avx2: csr_single::gradients::<Avx2, S>(pattern, dy, x, dx, inputs, outputs, sink),
+        avx512: csr_single::gradients::<Avx512, S>(pattern, dy, x, dx, inputs, outputs, sink),
     }
 
     /// [`dense_forward`] over the live blocks: ascending column. `outputs` is a multiple of four.

@@ -240,7 +240,12 @@ impl<'a> Columns<'a> {
     #[inline(always)]
     pub(super) fn eights(&self) -> impl Iterator<Item = EightColumns> + use<'a> {
         let bound = self.bound;
-        self.all.as_chunks().0.iter().map(move |&all| EightColumns { all, bound })
+        let (fours, _) = self.all.as_chunks::<4>();
+        let (eights, _) = fours.as_chunks::<2>();
+        eights.iter().map(move |&[low, high]| {
+            let ([a, b, c, d], [e, f, g, h]) = (loaded_at_once(low), loaded_at_once(high));
+            EightColumns { all: [a, b, c, d, e, f, g, h], bound }
+        })
     }
 
     #[inline(always)]
@@ -253,6 +258,14 @@ impl<'a> Columns<'a> {
         let bound = self.bound;
         self.all.iter().map(move |&index| Column { index, bound })
     }
+}
+
+/// The same columns, loaded as one number and shifted out of it: it is loads that the loops have too many of.
+#[inline(always)]
+fn loaded_at_once(columns: [u16; 4]) -> [u16; 4] {
+    let all: u64 = bytemuck::must_cast(columns);
+    let [a, b, c, d] = [all as u16, (all >> 16) as u16, (all >> 32) as u16, (all >> 48) as u16];
+    if cfg!(target_endian = "big") { [d, c, b, a] } else { [a, b, c, d] }
 }
 
 impl Column {

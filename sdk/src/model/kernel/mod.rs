@@ -66,11 +66,12 @@ pub use activation::{
     tanh_backward, tanh_forward,
 };
 pub use attention::AttentionGeometry;
+pub use csr_single::csr_gradients;
 pub use dispatch::{
     avg_pool_backward, avg_pool_forward, bias_grad, block_forward, block_input_grad, block_weight_grad, conv_forward,
     conv_input_grad, conv_weight_grad, csr_conv_forward, csr_conv_input_grad, csr_conv_weight_grad, csr_forward,
-    csr_input_grad, csr_weight_grad, dense_forward, dense_input_grad, dense_weight_grad, global_avg_pool_backward,
-    global_avg_pool_forward, max_pool_backward, max_pool_forward, portable,
+    csr_input_grad, csr_single_gradients, csr_weight_grad, dense_forward, dense_input_grad, dense_weight_grad,
+    global_avg_pool_backward, global_avg_pool_forward, max_pool_backward, max_pool_forward, portable,
 };
 pub use dispatch::{
     context_backward_values, context_backward_weights, context_forward, scores_backward_key, scores_backward_query,
@@ -131,4 +132,12 @@ pub trait GradSink {
     ///
     /// Mark the implementation `#[inline]`, so that it is compiled for the kernel's instruction set.
     fn take(&mut self, offset: usize, grad: &[f32]);
+}
+
+/// A [`GradSink`] that has the values that the gradients belong to.
+pub trait ValueSink: GradSink {
+    /// The stored values of the tensor. Those whose gradient has not come yet are as they were before the first one.
+    ///
+    /// To be inlined as [`take`](GradSink::take).
+    fn values(&self) -> &[f32];
 }

@@ -68,10 +68,11 @@ impl Iterator for Windows {
     }
 }
 
-/// From one row of a window to the next, and from one column to the next, in values.
+/// From one row of a window to the next, and from one column to the next, in values. A dilation so large that this wraps leads
+/// out of the input: no window has a second row or column then.
 #[inline(always)]
 pub(super) fn steps(g: &PoolGeometry, batch: usize) -> [usize; 2] {
-    [g.dilation[0] * g.in_w * batch, g.dilation[1] * batch]
+    [g.dilation[0].wrapping_mul(g.in_w).wrapping_mul(batch), g.dilation[1].wrapping_mul(batch)]
 }
 
 /// Exact lane blocks of 8, then single lanes.

@@ -3,7 +3,7 @@
 use super::Weights;
 use crate::checkin::Path;
 use crate::model::Tensor;
-use crate::model::kernel::{self, GradSink, Pattern};
+use crate::model::kernel::{self, GradSink, Pattern, ValueSink};
 
 pub(crate) fn forward(w: &Weights<'_>, x: &[f32], y: &mut [f32], batch: usize) {
     let (outputs, inputs) = (w.tensor.rows as usize, w.tensor.cols as usize);
@@ -34,4 +34,22 @@ pub(crate) fn weight_gradient(
         Path::Dense => kernel::dense_weight_grad(dy, x, inputs, outputs, batch, sink),
         Path::Sparse => kernel::csr_weight_grad(pattern, dy, x, inputs, outputs, batch, sink),
     }
+}
+
+/// True if [`sparse_gradients`] makes both gradients of the layer.
+pub(crate) fn has_sparse_gradients(tensor: &Tensor) -> bool {
+    tensor.trained && matches!(tensor.path, Path::Sparse)
+}
+
+/// [`input_gradient`] with the values of the sink and [`weight_gradient`], in one pass where that is faster.
+pub(crate) fn sparse_gradients(
+    tensor: &Tensor,
+    pattern: Pattern<'_>,
+    (dy, x): (&[f32], &[f32]),
+    dx: &mut [f32],
+    batch: usize,
+    sink: &mut impl ValueSink,
+) {
+    let (outputs, inputs) = (tensor.rows as usize, tensor.cols as usize);
+    kernel::csr_gradients(pattern, dy, x, dx, inputs, outputs, batch, sink);
 }

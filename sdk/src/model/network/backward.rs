@@ -209,7 +209,13 @@ impl<'a> Step<'a> {
     fn product<L: Learner>(&mut self, learner: &mut L) {
         let (node, batch) = (self.node(), self.batch);
         let input = self.graph.input_of(node);
-        if self.is_wanted(0) {
+        let dense = learner.dense();
+        let is_both = |t: &Tensor| matches!(t.role, Role::Weight) && dense::has_sparse_gradients(t);
+        let both = self.is_wanted(0)
+            && matches!(node.spec, LayerSpec::Dense { .. })
+            && !dense
+            && self.graph.tensors_of(node).iter().any(is_both);
+        if self.is_wanted(0) && !both {
             let [dy, dx] = several(self.gradients, [self.dy(), self.dx(0)]);
             let (row_ptrs, columns) = self.patterns;
             let weights =
@@ -219,13 +225,17 @@ impl<'a> Step<'a> {
                 _ => dense::input_gradient(&weights, dy, dx, batch),
             }
         }
-        let dy = &self.gradients[self.dy()];
-        let dense = learner.dense();
         for tensor in self.graph.tensors_of(node).iter().filter(|t| t.trained) {
             let pattern = tensor.pattern(self.patterns.0, self.patterns.1);
             let mut sink = learner.sink(tensor);
             let of = gradient_of(tensor, dense);
+            let dy = &self.gradients[self.dy()];
             match (tensor.role, node.spec) {
+                (Role::Weight, _) if both => {
+                    let [dy, dx] = several(self.gradients, [self.dy(), self.dx(0)]);
+                    let x = &self.activations[self.graph.input_range(node, 0, batch)];
+                    dense::sparse_gradients(&of, pattern, (dy, x), dx, batch, &mut sink);
+                }
                 (Role::Bias, _) => {
                     let outputs = tensor.cols as usize;
                     kernel::bias_grad(dy, outputs, dy.len() / outputs, &mut sink);

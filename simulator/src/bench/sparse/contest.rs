@@ -9,6 +9,11 @@ pub(super) trait Layer {
     fn input_grad(&mut self);
     /// With the update of the weights.
     fn weight_grad(&mut self);
+    /// Both gradients, as training makes them.
+    fn backward(&mut self) {
+        self.input_grad();
+        self.weight_grad();
+    }
     /// Weights, outputs, gradient of the inputs.
     #[cfg(test)]
     fn results(&mut self) -> (&mut [f32], &[f32], &[f32]);
@@ -21,8 +26,7 @@ fn run_part(layer: &mut dyn Layer, part: usize) {
         2 => layer.weight_grad(),
         _ => {
             layer.forward();
-            layer.input_grad();
-            layer.weight_grad();
+            layer.backward();
         }
     }
 }

@@ -123,6 +123,11 @@ impl Layer for Csr {
         kernel::csr_weight_grad(self.sparse.pattern(), dy, x, size, size, batch, &mut Sgd(&mut self.w));
     }
 
+    fn backward(&mut self) {
+        let Signals { size, batch, ref dy, ref x, ref mut dx, .. } = self.signals;
+        kernel::csr_gradients(self.sparse.pattern(), dy, x, dx, size, size, batch, &mut Sgd(&mut self.w));
+    }
+
     #[cfg(test)]
     fn results(&mut self) -> (&mut [f32], &[f32], &[f32]) {
         (&mut self.w, &self.signals.y, &self.signals.dx)

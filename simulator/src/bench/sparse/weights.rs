@@ -2,7 +2,7 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
-use siskin::model::kernel::{BlockPattern, GradSink, Pattern};
+use siskin::model::kernel::{BlockPattern, GradSink, Pattern, ValueSink};
 use std::ops::{Deref, DerefMut};
 
 /// So small that thousands of steps change nothing that matters.
@@ -42,11 +42,18 @@ impl DerefMut for Floats {
 pub(super) struct Sgd<'a>(pub(super) &'a mut [f32]);
 
 impl GradSink for Sgd<'_> {
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, offset: usize, grad: &[f32]) {
         for (w, g) in self.0[offset..offset + grad.len()].iter_mut().zip(grad) {
             *w -= RATE * g;
         }
+    }
+}
+
+impl ValueSink for Sgd<'_> {
+    #[inline(always)]
+    fn values(&self) -> &[f32] {
+        self.0
     }
 }
 

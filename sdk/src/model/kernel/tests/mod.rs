@@ -21,7 +21,7 @@ use std::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::{BlockPattern, ConvGeometry, GradSink, Pattern, PoolGeometry};
+use super::{BlockPattern, ConvGeometry, GradSink, Pattern, PoolGeometry, ValueSink};
 
 std::thread_local! {
     /// Makes the kernels of `widened` run their baseline variant.
@@ -115,6 +115,25 @@ impl GradSink for Collect {
         for (slot, &g) in self.0[offset..offset + grad.len()].iter_mut().zip(grad) {
             assert!(slot.replace(g).is_none(), "a coordinate came twice");
         }
+    }
+}
+
+/// [`Collect`] for given values, which are spoilt as their gradients come.
+struct Spoil {
+    values: Vec<f32>,
+    collect: Collect,
+}
+
+impl GradSink for Spoil {
+    fn take(&mut self, offset: usize, grad: &[f32]) {
+        self.collect.take(offset, grad);
+        self.values[offset..offset + grad.len()].fill(f32::NAN);
+    }
+}
+
+impl ValueSink for Spoil {
+    fn values(&self) -> &[f32] {
+        &self.values
     }
 }
 
@@ -323,6 +342,14 @@ macro_rules! variant_tests {
                         kernels::csr_weight_grad(s.pattern(), &dy, &x, inputs, outputs, batch, sink);
                     });
                     prop_assert_eq!(bits(&grad), bits(&oracle::csr_weight_grad(&s, &dy, &x, outputs, batch)));
+
+                    let (x, dy) = (&x[..inputs], &dy[..outputs]);
+                    let mut dx = vec![f32::NAN; inputs];
+                    let mut sink = Spoil { values: s.w.clone(), collect: Collect(vec![None; s.w.len()]) };
+                    kernels::csr_single_gradients(s.pattern(), dy, x, &mut dx, inputs, outputs, &mut sink);
+                    prop_assert_eq!(bits(&dx), bits(&oracle::input_grad(&s, dy, inputs, outputs, 1)));
+                    let grad: Vec<f32> = sink.collect.0.into_iter().map(|g| g.expect("every coordinate comes")).collect();
+                    prop_assert_eq!(bits(&grad), bits(&oracle::csr_weight_grad(&s, dy, x, outputs, 1)));
                 }
 
                 #[test]
@@ -438,6 +465,11 @@ macro_rules! variant_tests {
                         panics(&mut || kernels::csr_input_grad(rows, &w[..2], &dy, &mut dx, inputs, outputs, batch));
                         let sink = &mut Collect(vec![None; 8]);
                         panics(&mut || kernels::csr_weight_grad(rows, &dy, &x, inputs, outputs, batch, sink));
+                        let (dy, x, dx) = (&dy[..outputs], &x[..inputs], &mut dx[..inputs]);
+                        let sink = &mut Spoil { values: vec![1.0; 2], collect: Collect(vec![None; 2]) };
+                        panics(&mut || kernels::csr_single_gradients(rows, dy, x, dx, inputs, outputs, sink));
+                        let (dy, x) = (vec![1.0; outputs * batch], vec![1.0; inputs * batch]);
+                        let mut dx = x.clone();
                         panics(&mut || kernels::block_forward(blocks, &w, &[], &x, &mut y, inputs, outputs, batch));
                         panics(&mut || kernels::block_input_grad(blocks, &w, &dy, &mut dx, inputs, outputs, batch));
                         let sink = &mut Collect(vec![None; 8]);
