@@ -79,6 +79,22 @@ suite_no_std() {
         cross_cargo build thumbv6m-none-eabi --release -p siskin --lib --features defmt,log
 }
 
+# The sdk's tests, kernels with NEON among them, as a Linux program for AArch64 under QEMU's user mode; on AArch64 itself as they
+# are. That they ran there, and with NEON, is what one of them says: a log without it fails.
+suite_aarch64() {
+    local triple=aarch64-unknown-linux-gnu proof=model::kernel::tests::registers::on_aarch64_the_registers_are_those_of_neon
+    if [[ $(rustc -vV | awk '/^host:/ { print $2 }') != "$triple" ]]; then
+        need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu || return 0
+        need_file /usr/aarch64-linux-gnu/lib/libc.so.6 libc6-dev-arm64-cross || return 0
+        need qemu-aarch64 qemu-user || return 0
+        need_std "$triple" || return 0
+        export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+        export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
+    fi
+    cargo_tests "sdk" --target "$triple" -p siskin --lib
+    check "that was AArch64, with NEON" grep -Fx "test $proof ... ok" "$LOG"
+}
+
 # Both crates in one command each: alone, each would build tract with other features of its dependencies.
 suite_onnx() {
     need cargo-clippy rust-clippy || return 0

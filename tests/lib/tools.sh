@@ -104,6 +104,16 @@ need() { # COMMAND PACKAGE
     return 1
 }
 
+# A file, from a package if it has to be.
+need_file() { # PATH PACKAGE
+    [[ -e $1 ]] && return 0
+    echo "  installing $2"
+    install_packages "$2" >>"$LOG" 2>&1 || true
+    [[ -e $1 ]] && return 0
+    missing "$1" "install the package $2"
+    return 1
+}
+
 # --- QEMU -----------------------------------------------------------------------------------------------------------
 
 qemu_has() { # PROGRAM MACHINE
@@ -161,6 +171,21 @@ need_targets() { # TRIPLE...
     missing "Rust's core library for ${absent[*]}" "rustup target add ${absent[*]}"
     return 1
 }
+
+# Rust's standard library for a target with an operating system. It takes crates of its own, so it is not built from source
+# as core is: rustup has it, or the suite fails.
+need_std() { # TRIPLE
+    has_std "$1" && return 0
+    echo "  adding the Rust target $1"
+    if have rustup && consent "add Rust targets with rustup"; then
+        timeout 300 rustup target add "$1" >>"$LOG" 2>&1 || true
+    fi
+    has_std "$1" && return 0
+    missing "Rust's standard library for $1" "rustup target add $1"
+    return 1
+}
+
+has_std() { compgen -G "$(rustc --print sysroot)/lib/rustlib/$1/lib/libstd-*" >/dev/null; }
 
 library_ok() { [[ -f $1/core/src/lib.rs && -f $1/Cargo.lock ]]; }
 

@@ -12,6 +12,7 @@ mod norm;
 mod oracle;
 mod pointwise;
 mod recurrent;
+mod registers;
 mod shapes;
 mod softmax;
 
