@@ -45,10 +45,6 @@ pub struct Options {
     pub learning_rate: f32,
     /// Parts of a user's examples, at least 2; a user with fewer examples has a fold for each.
     pub folds: u32,
-    /// Taken off each number of an example before the model sees it.
-    pub mean: f32,
-    /// Divides it then; above 0.
-    pub deviation: f32,
     /// Of the splits and of the order of the examples.
     pub seed: u64,
 }
@@ -56,16 +52,7 @@ pub struct Options {
 impl Default for Options {
     /// Three passes over four fifths of the examples, in steps of 4.
     fn default() -> Self {
-        Self {
-            part: Part::default(),
-            epochs: 3,
-            batch: 4,
-            learning_rate: 0.01,
-            folds: 5,
-            mean: 0.0,
-            deviation: 1.0,
-            seed: 1,
-        }
+        Self { part: Part::default(), epochs: 3, batch: 4, learning_rate: 0.01, folds: 5, seed: 1 }
     }
 }
 
@@ -219,7 +206,7 @@ impl Tuner<'_> {
         for (b, example) in examples.iter().enumerate() {
             labels[b] = self.users.fill(user, *example, row);
             for (f, value) in row.iter().enumerate() {
-                activations[f * examples.len() + b] = (value - self.options.mean) / self.options.deviation;
+                activations[f * examples.len() + b] = *value;
             }
         }
     }

@@ -3,6 +3,9 @@
 //! An adapter is three more layers of the plan, so devices need no code for it: `A` (`[rank, inputs]`, random), `B`
 //! (`[outputs, rank]`, zero, so that training begins at the model that was given) and the sum. Everything else is frozen, has no
 //! optimizer state and is not in a report. [`merge`] makes the model of the original layers again.
+//!
+//! What is frozen may be pruned, before the first round or from round to round by magnitude or at random: the adapters stay
+//! dense, do not count for the sparsity, and learn what makes up for it. Merged, the sum of a sparse and a dense matrix is dense.
 
 use siskin::checkin::{Layer, LayerSpec, MAX_LAYERS, ModelSpec, Path, PlanError, Storage, Train, Window};
 use siskin::model::{Graph, Role};
@@ -80,7 +83,8 @@ pub fn adapt(model: &GlobalModel, rank: u16, seed: u64) -> Result<GlobalModel, M
             None => params.extend_from_slice(given.next().map_or(&[], |t| t.values)),
         }
     }
-    GlobalModel::from_params(&spec, params)
+    let model = GlobalModel::from_params(&spec, params)?;
+    Ok(model.with_whole_layers(|layer| role_in_adapter(&spec, layer).is_some()))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -203,6 +207,25 @@ mod tests {
         assert_eq!(adapted.carried(), 2 * (4 + 6) + 2 * (6 + 6) + 2 * (6 + 3));
         let graph = Graph::new(&adapted.spec(Some(0.5), 1).unwrap()).unwrap();
         assert_eq!(graph.trained, adapted.carried());
+    }
+
+    #[test]
+    fn pruning_leaves_adapters_alone() {
+        let mut plain = model();
+        let mut adapted = adapt(&plain, 2, 7).unwrap();
+        let live = plain.prune(0.5).unwrap();
+        adapted.prune(0.5).unwrap();
+        let spec = adapted.architecture().clone();
+        let in_adapter = |t: &siskin_server::round::TensorView<'_>| role_in_adapter(&spec, t.layer).is_some();
+        let base: Vec<f32> = adapted.tensors().filter(|t| !in_adapter(t)).flat_map(|t| t.values.to_vec()).collect();
+        assert_eq!(base, plain.params(), "the frozen layers are pruned as without adapters");
+        assert!(adapted.tensors().filter(in_adapter).all(|t| t.live.iter().all(|live| *live)));
+        assert_eq!(adapted.live(), live + adapted.carried());
+        // On devices: sparse loops for what is frozen, dense ones for what trains.
+        let graph = Graph::new(&adapted.spec(None, 8).unwrap()).unwrap();
+        let weights = || graph.tensors.iter().filter(|t| t.role == Role::Weight);
+        assert_eq!(weights().filter(|t| t.has_pattern()).count(), 3);
+        assert!(weights().all(|t| t.has_pattern() != t.trained));
     }
 
     #[test]

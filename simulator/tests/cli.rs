@@ -99,7 +99,11 @@ fn what_is_frozen_stays_as_it_was() {
     let mut frozen = frozen.map(str::to_owned);
     frozen.sort();
     assert_eq!(unmoved("frozen-lora", "lora=4"), frozen);
-    refused(&["run", "--train", "lora=4"], &["--train", "--sparsity 0"]);
+    // Growth and rankings by change are for weights that train.
+    for algorithm in ["set", "rigl", "saliency", "global-saliency"] {
+        let prune = ["--prune-algorithm", algorithm, "--prune-end", "5"];
+        refused(&[&["run", "--train", "lora=4"][..], &prune].concat(), &["--train lora=4", algorithm, "--sparsity 0"]);
+    }
     refused(&["run", "--train", "lora=0", "--sparsity", "0"], &["lora=0", "65535"]);
 }
 

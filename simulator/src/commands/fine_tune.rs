@@ -5,8 +5,12 @@ use super::{is_set, switch};
 use anyhow::{Context, bail};
 use clap::{Arg, ArgMatches, Command};
 use indicatif::{ProgressBar, ProgressStyle};
-use siskin_simulator::data::idx;
+use siskin::checkin::ModelSpec;
+use siskin_server::round::GlobalModel;
+use siskin_simulator::config::RunConfig;
+use siskin_simulator::data::{Normalization, idx};
 use siskin_simulator::fine_tune::{Options, Part, Summary, fine_tune};
+use siskin_simulator::lora;
 use siskin_simulator::onnx::network;
 use std::io::Write;
 use std::path::Path;
@@ -18,6 +22,7 @@ Examples:
   siskin fine-tune --model mnist.onnx --data DIR --train all --learning-rate 0.001 --epochs 5
   siskin fine-tune --model mnist.onnx --data DIR --deviation 0.003921569    bytes as 0 to 255
   siskin fine-tune --model mnist.onnx --data DIR --train bias --json
+  siskin fine-tune --model mnist.onnx --data DIR --train lora=4
 
 The data are a folder with IDX files: examples, labels, users. Bytes come as 0 to 1; --mean and --deviation make of them what
 the model was trained with. Users of the test files are used, or all users where there are no test files. Each user's examples
@@ -33,7 +38,15 @@ pub(super) fn command() -> Command {
         .about("Fine-tune an ONNX classifier for each user on the device, and say what each gains")
         .arg(value("model", "MODEL.onnx", "the model".into()).required(true))
         .arg(value("data", "DIR", "folder with IDX files".into()).required(true))
-        .arg(value("train", "PART", format!("what trains: {} (default {})", parts.join(", "), parts[0])))
+        .arg(value(
+            "train",
+            "PART",
+            format!(
+                "what trains: {} (default {}), layers=layer0,layer2, or adapters lora=4",
+                parts.join(", "),
+                parts[0]
+            ),
+        ))
         .arg(value("epochs", "N", format!("passes over what is trained on (default {})", own.epochs)))
         .arg(value("batch", "N", format!("examples a step (default {})", own.batch)))
         .arg(value("learning-rate", "RATE", format!("step size (default {})", own.learning_rate)))
@@ -59,35 +72,73 @@ fn number<T: FromStr>(
     number.with_context(|| format!("--{name} {text}: {what} belongs here"))
 }
 
+fn above_zero(value: &f32) -> bool {
+    value.is_finite() && *value > 0.0
+}
+
+fn normalization(matches: &ArgMatches) -> anyhow::Result<Normalization> {
+    let Normalization { mean, deviation } = Normalization::NONE;
+    Ok(Normalization {
+        mean: number(matches, "mean", mean, "a number", |v| v.is_finite())?,
+        deviation: number(matches, "deviation", deviation, "a number above 0", above_zero)?,
+    })
+}
+
+/// Parts that are told by marks in the network, or by more layers in it.
+fn is_in_network(train: &str) -> bool {
+    train.starts_with("layers=") || train.starts_with("lora=")
+}
+
+/// The network in which what is not to train is frozen, with its params.
+fn marked(spec: ModelSpec, params: Vec<f32>, train: &str, seed: u64) -> anyhow::Result<(ModelSpec, Vec<f32>)> {
+    let mut config = RunConfig::default();
+    config.training.train = train.to_owned();
+    config.pruning.sparsity = 0.0;
+    let mut spec = spec;
+    if let Some(rank) = config.adapter_rank()? {
+        let adapted = lora::adapt(&GlobalModel::from_params(&spec, params)?, rank, seed)?;
+        return Ok((adapted.architecture().clone(), adapted.params().to_vec()));
+    }
+    config.freeze(&mut spec)?;
+    Ok((spec, params))
+}
+
 fn options(matches: &ArgMatches) -> anyhow::Result<Options> {
     let own = Options::default();
     let count = "a number from 1 to 65535";
     let part = match text(matches, "train") {
         None => own.part,
+        // Marked in the network before it is tuned.
+        Some(name) if is_in_network(name) => Part::All,
         Some(name) => match Part::NAMES.iter().find(|(n, _)| *n == name) {
             Some((_, part)) => *part,
-            None => bail!("--train {name}: {} are known", Part::NAMES.map(|(n, _)| n).join(", ")),
+            None => {
+                let known = Part::NAMES.map(|(n, _)| n).join(", ");
+                bail!("--train {name}: {known}, layers= with names of layers and lora= with a rank are known")
+            }
         },
     };
-    let above = |v: &f32| v.is_finite() && *v > 0.0;
     Ok(Options {
         part,
         epochs: number(matches, "epochs", own.epochs, count, |v| *v > 0)?,
         batch: number(matches, "batch", own.batch, count, |v| *v > 0)?,
-        learning_rate: number(matches, "learning-rate", own.learning_rate, "a number above 0", above)?,
+        learning_rate: number(matches, "learning-rate", own.learning_rate, "a number above 0", above_zero)?,
         folds: number(matches, "folds", own.folds, "a number from 2 on", |v| *v > 1)?,
-        mean: number(matches, "mean", own.mean, "a number", |v| v.is_finite())?,
-        deviation: number(matches, "deviation", own.deviation, "a number above 0", above)?,
         seed: number(matches, "seed", own.seed, "a whole number", |_| true)?,
     })
 }
 
 pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
     let options = options(matches)?;
+    let normalization = normalization(matches)?;
     let threads = number(matches, "threads", 0usize, "a number of threads", |n| *n <= 1024)?;
     let (model, folder) = (Path::new(text(matches, "model").unwrap_or_default()), text(matches, "data"));
     let data = idx::load(Path::new(folder.unwrap_or_default()), &idx::Options::default())?;
-    let (spec, params) = network(model, &data.problem())?;
+    let data = data.normalized(normalization)?;
+    let (mut spec, mut params) = network(model, &data.problem())?;
+    if let Some(train) = text(matches, "train").filter(|train| is_in_network(train)) {
+        (spec, params) = marked(spec, params, train, options.seed)?;
+    }
     let users = if data.test.users().is_empty() { data.devices() } else { data.test.users().len() };
     // Hidden where standard error is no terminal.
     let bar = ProgressBar::new(users as u64);

@@ -64,16 +64,19 @@ impl RunConfig {
     /// The rank of low-rank adapters, where the setting `train` is `lora=` and a rank.
     ///
     /// # Errors
-    /// [`ConfigError::Flag`] for a rank outside `[1, 65535]`, or with a sparsity: adapters are dense, and so is what they are
-    /// merged into.
+    /// [`ConfigError::Flag`] for a rank outside `[1, 65535]`, or where the frozen layers are to be pruned by what only weights that
+    /// train have: a change to rank by, or new weights that grow.
     pub fn adapter_rank(&self) -> Result<Option<u16>, ConfigError> {
         let value = self.training.train.trim();
         let Some(rank) = value.strip_prefix("lora=") else { return Ok(None) };
         let error =
             |message: &str| ConfigError::Flag { flag: "train".into(), value: value.into(), message: message.into() };
         let rank = rank.parse().ok().filter(|r| *r > 0).ok_or_else(|| error("the rank must be between 1 and 65535"))?;
-        if self.pruning.sparsity > 0.0 {
-            return Err(error("adapters are dense; it needs --sparsity 0"));
+        let algorithm = self.pruning.prune_algorithm;
+        if self.pruning.sparsity > 0.0 && (algorithm.uses_delta() || algorithm.moves()) {
+            let name = algorithm.name();
+            let what = "all but the adapters is frozen: it has no delta to rank by, and what grows would stay zero";
+            return Err(error(&format!("{what}; --prune-algorithm {name} does not go with it, or --sparsity 0 does")));
         }
         Ok(Some(rank))
     }

@@ -146,7 +146,9 @@ fn suggestion(key: &str) -> String {
 }
 
 fn check(config: &RunConfig) -> Result<(), ConfigError> {
-    let ranges: [(&str, f64, f64, f64); 20] = [
+    let ranges: [(&str, f64, f64, f64); 22] = [
+        ("mean", f64::from(config.data.mean), -1e9, 1e9),
+        ("deviation", f64::from(config.data.deviation), 1e-9, 1e9),
         ("rounds", f64::from(config.fleet.rounds), 1.0, 1e6),
         ("cohort", f64::from(config.fleet.cohort), 1.0, 1e7),
         ("over_selection", config.fleet.over_selection, 1.0, 100.0),

@@ -14,12 +14,14 @@ pub mod a1;
 pub mod digits;
 mod error;
 pub mod idx;
+mod normalization;
 mod store;
 mod summary;
 pub mod text;
 mod windows;
 
 pub use error::DataError;
+pub use normalization::Normalization;
 pub use store::{DeviceRows, Examples, Scale, Values};
 pub use summary::Summary;
 pub use windows::Windows;
@@ -81,6 +83,7 @@ pub struct Federated {
     pub label_names: Vec<String>,
     /// Examples that no device trains on.
     pub test: TestSet,
+    normalization: Normalization,
     source: Source,
 }
 
@@ -119,7 +122,8 @@ impl Federated {
     pub fn new(parts: Parts) -> Result<Self, DataError> {
         let Parts { name, shape, classes, split, scaling, examples, devices, test } = parts;
         let (label_names, source) = (Vec::new(), Source::Stored { examples, devices });
-        let set = Self { name, shape, classes, split, scaling, label_names, test, source };
+        let normalization = Normalization::NONE;
+        let set = Self { name, shape, classes, split, scaling, label_names, test, normalization, source };
         set.check()?;
         Ok(set)
     }
@@ -128,7 +132,8 @@ impl Federated {
         let name = format!("digits, {} virtual writers", writers.devices());
         let (shape, classes) = (digits::SHAPE, digits::CLASSES);
         let (label_names, source) = (Vec::new(), Source::Drawn(writers));
-        Self { name, shape, classes, split, scaling, label_names, test, source }
+        let normalization = Normalization::NONE;
+        Self { name, shape, classes, split, scaling, label_names, test, normalization, source }
     }
 
     /// Devices, numbered from 0.
@@ -208,12 +213,14 @@ impl Federated {
     /// If `device` or `example` does not exist, `features` is not [`Self::features_per_example`] long, or examples have more
     /// than one target.
     pub fn fill(&self, device: usize, example: usize, features: &mut [f32]) -> u32 {
-        match &self.source {
+        let label = match &self.source {
             Source::Stored { examples, devices } => {
                 examples.fill(Self::row(&devices[device], device, example), features)
             }
             Source::Drawn(writers) => writers.fill(device, example, features),
-        }
+        };
+        self.normalization.apply(features);
+        label
     }
 
     /// As [`Self::fill`], for the examples that [`Self::personal_tests`] counts.
@@ -221,12 +228,14 @@ impl Federated {
     /// # Panics
     /// As [`Self::fill`].
     pub fn fill_personal(&self, device: usize, example: usize, features: &mut [f32]) -> u32 {
-        match &self.source {
+        let label = match &self.source {
             Source::Stored { examples, devices } => {
                 examples.fill(Self::personal_row(&devices[device], device, example), features)
             }
             Source::Drawn(writers) => writers.fill_personal(device, example, features),
-        }
+        };
+        self.normalization.apply(features);
+        label
     }
 
     /// Label of training example `example` of `device`, without its features.
@@ -254,6 +263,7 @@ impl Federated {
             }
             Source::Drawn(writers) => *one(targets) = writers.fill(device, example, features),
         }
+        self.normalization.apply(features);
     }
 
     /// As [`Self::fill_targets`], for the examples that [`Self::personal_tests`] counts.
@@ -267,6 +277,7 @@ impl Federated {
             }
             Source::Drawn(writers) => *one(targets) = writers.fill_personal(device, example, features),
         }
+        self.normalization.apply(features);
     }
 
     /// Gives the targets of training example `example` of `device` to `see`, without those that are none.
@@ -351,13 +362,14 @@ fn one(targets: &mut [u32]) -> &mut u32 {
 pub struct TestSet {
     examples: Examples,
     users: Vec<DeviceRows>,
+    normalization: Normalization,
 }
 
 impl TestSet {
     /// `users` says whose rows are whose, and may be empty.
     #[must_use]
     pub fn new(examples: Examples, users: Vec<DeviceRows>) -> Self {
-        Self { examples, users }
+        Self { examples, users, normalization: Normalization::NONE }
     }
 
     /// Examples.
@@ -377,7 +389,9 @@ impl TestSet {
     /// # Panics
     /// If `i` is not below [`Self::len`], `features` has the wrong length, or examples have more than one target.
     pub fn fill(&self, i: usize, features: &mut [f32]) -> u32 {
-        self.examples.fill(i, features)
+        let label = self.examples.fill(i, features);
+        self.normalization.apply(features);
+        label
     }
 
     /// As [`Federated::fill_targets`].
@@ -386,6 +400,7 @@ impl TestSet {
     /// If `i` is not below [`Self::len`] or a slice has the wrong length.
     pub fn fill_targets(&self, i: usize, features: &mut [f32], targets: &mut [u32]) {
         self.examples.fill_targets(i, features, targets);
+        self.normalization.apply(features);
     }
 
     /// Gives the targets of example `i` to `see`, without those that are none.

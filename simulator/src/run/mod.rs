@@ -10,8 +10,8 @@ pub use evaluate::{Evaluator, Score};
 pub use model_file::{MODEL_NAME, PLAN_NAME};
 pub use round::{Timing, run_round};
 
-use crate::config::{ConfigError, ProgressMode, RunConfig};
-use crate::data::{DataError, Federated, digits, idx, text};
+use crate::config::{ConfigError, Data, ProgressMode, RunConfig};
+use crate::data::{DataError, Federated, Normalization, digits, idx, text};
 use crate::fleet::{KeptMasks, Purpose, TimeModel, stream};
 use crate::progress::{Mode, Progress};
 use crate::report::{RunReport, WriteError, Written, check_writable, write_all};
@@ -73,6 +73,12 @@ pub enum RunError {
 /// # Errors
 /// [`RunError::Data`] names the file and what is wrong with it.
 pub fn load_data(config: &RunConfig) -> Result<Federated, RunError> {
+    let Data { mean, deviation, .. } = config.data;
+    Ok(source(config)?.normalized(Normalization { mean, deviation })?)
+}
+
+/// The examples as their source gives them.
+fn source(config: &RunConfig) -> Result<Federated, DataError> {
     let data = &config.data;
     if data.data == "digits" {
         let devices = usize::try_from(data.devices).unwrap_or(usize::MAX);
@@ -83,15 +89,15 @@ pub fn load_data(config: &RunConfig) -> Result<Federated, RunError> {
             strength: data.hand,
             ..Default::default()
         };
-        return Ok(digits::load(&options)?);
+        return digits::load(&options);
     }
     let path = std::path::Path::new(&data.data);
     if let Some(table) = text::find(path)? {
         let options = text::Options { window: data.window as usize, hold_out: data.hold_out_lines };
-        return Ok(text::load(&table, &options)?);
+        return text::load(&table, &options);
     }
     let options = idx::Options { hold_out: data.hold_out, ..Default::default() };
-    Ok(idx::load(path, &options)?)
+    idx::load(path, &options)
 }
 
 /// What a run leaves.

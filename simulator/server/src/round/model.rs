@@ -54,6 +54,8 @@ struct Place {
     layer: usize,
     role: Role,
     trained: bool,
+    /// Never pruned, whatever its role.
+    whole: bool,
     rows: usize,
     cols: usize,
 }
@@ -141,6 +143,7 @@ impl GlobalModel {
             layer: usize::from(t.node),
             role: t.role,
             trained: t.trained,
+            whole: false,
             rows: t.rows as usize,
             cols: t.cols as usize,
         };
@@ -150,6 +153,18 @@ impl GlobalModel {
             return Err(ModelError::Length { expected: graph.size, got: params.len() });
         }
         Ok(Self { architecture, live: vec![true; graph.size], params, tensors })
+    }
+
+    /// The same model, in which pruning leaves the layers alone of whose index `whole` says so, and does not count them.
+    #[must_use]
+    pub fn with_whole_layers(mut self, whole: impl Fn(usize) -> bool) -> Self {
+        self.tensors.iter_mut().for_each(|place| place.whole = whole(place.layer));
+        self
+    }
+
+    /// Params of the layers that pruning is for: those that a sparsity counts.
+    pub(super) fn counted(&self) -> usize {
+        self.tensors.iter().filter(|place| !place.whole).map(Place::size).sum()
     }
 
     /// The layers; what they say of storage means nothing.
@@ -215,7 +230,7 @@ impl GlobalModel {
         let mut start = 0;
         let mut matrices = Vec::new();
         for place in &self.tensors {
-            if place.role.prunes() {
+            if place.role.prunes() && !place.whole {
                 let axes = match self.architecture.layers[place.layer].spec {
                     LayerSpec::Conv2d { window, .. } => {
                         let [height, width] = window.kernel.map(usize::from);

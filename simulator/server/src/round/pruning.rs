@@ -21,7 +21,7 @@
 //! are named than were freed.
 //!
 //! The sdk's [`sparsity`](siskin::model::sparsity) documents each algorithm. The rules here: only matrices are pruned, those of
-//! frozen layers too; at least one weight of each lives (a global ranking gives a matrix that lost all its best one back); a
+//! frozen layers too, but not those of adapters ([`GlobalModel::with_whole_layers`]); at least one weight of each lives (a global ranking gives a matrix that lost all its best one back); a
 //! matrix that N:M groups do not divide stays whole; blocks, channels and groups are of the matrix `[rows, columns]` that
 //! the kernels run over.
 
@@ -119,7 +119,8 @@ pub struct Pruning {
     /// What lives or dies together. Global rankings and masks that move are unstructured. N:M groups have their own
     /// density, whatever `sparsity` says (unless it is 0).
     pub kind: SparsityType,
-    /// Fraction of **all** params that is zero in the end. Biases are never pruned, so the weights carry it.
+    /// Fraction of **all** params that is zero in the end. Biases are never pruned, so the weights carry it. Layers that pruning
+    /// [leaves alone](GlobalModel::with_whole_layers) do not count.
     pub sparsity: f32,
     /// First round of the updates.
     pub start: u32,
@@ -316,7 +317,7 @@ impl GlobalModel {
             return 0.0;
         }
         let rounding = rankings as f64 / 2.0 + 0.5;
-        ((f64::from(sparsity) * self.size() as f64 + rounding) / weights as f64).min(1.0)
+        ((f64::from(sparsity) * self.counted() as f64 + rounding) / weights as f64).min(1.0)
     }
 
     /// The sparsity of each matrix.

@@ -41,6 +41,9 @@ pub(crate) struct LineChart<'a> {
 /// More points than this are thinned to the extremes of equal slices, so that a spike still shows.
 const MOST_POINTS: usize = 600;
 
+/// The most lines whose last values stand at their ends.
+const MOST_LABELS: usize = 2;
+
 impl LineChart<'_> {
     /// The chart as a figure; "no data" where there is none.
     pub(crate) fn render(mut self) -> String {
@@ -48,7 +51,8 @@ impl LineChart<'_> {
             series.points.retain(|(x, y)| x.is_finite() && y.is_finite());
         }
         self.series.retain(|series| !series.points.is_empty());
-        let legend: Vec<(&str, &str)> = self.series.iter().map(|s| (s.class, s.name)).collect();
+        let names: Vec<String> = self.series.iter().map(|s| self.named(s)).collect();
+        let legend: Vec<(&str, &str)> = self.series.iter().zip(&names).map(|(s, name)| (s.class, &**name)).collect();
         figure(self.title, &legend, &self.svg().unwrap_or_else(|| no_data(self.title)), self.note)
     }
 
@@ -95,20 +99,40 @@ impl LineChart<'_> {
                 }
             }
         }
-        // The last value of each line, the first line's before the others where there is no room for all.
-        let mut taken: Vec<f64> = Vec::new();
+        if !self.crowded() {
+            self.ends(&mut svg, at);
+        }
+        svg.push_str("</svg>");
+        Some(svg)
+    }
+
+    /// More lines than labels at their ends would be told apart: their last values stand in the legend.
+    fn crowded(&self) -> bool {
+        self.series.len() > MOST_LABELS
+    }
+
+    fn named(&self, series: &Series<'_>) -> String {
+        match series.points.last().filter(|_| self.crowded()) {
+            Some(last) => format!("{} {}", series.name, self.value(last.1)),
+            None => series.name.to_owned(),
+        }
+    }
+
+    /// The last value of each line at its end, the first line's before the others where there is no room for all: labels keep a
+    /// line's height between them and stand in the order of their values.
+    fn ends(&self, svg: &mut String, at: impl Fn((f64, f64)) -> (f64, f64)) {
+        let mut taken: Vec<(f64, f64)> = Vec::new();
         for &last in self.series.iter().filter_map(|s| s.points.last()) {
-            let (px, py) = at(last);
+            let (px, end) = at(last);
             // Above the line's end, or below where that would leave the plot.
-            let py = if py - 9.0 < top + 8.0 { py + 17.0 } else { py - 9.0 };
-            if taken.iter().all(|other| (other - py).abs() >= 15.0) {
-                taken.push(py);
+            let py = if end - 9.0 < PLOT.2 + 8.0 { end + 17.0 } else { end - 9.0 };
+            let fits = |(label, other): &(f64, f64)| (label - py).abs() >= 15.0 && (label - py) * (other - end) >= 0.0;
+            if taken.iter().all(fits) {
+                taken.push((py, end));
                 let text = escape(&self.value(last.1));
                 let _ = write!(svg, "<text class=\"end\" x=\"{px:.1}\" y=\"{py:.1}\">{text}</text>");
             }
         }
-        svg.push_str("</svg>");
-        Some(svg)
     }
 
     fn value(&self, y: f64) -> String {
@@ -192,6 +216,47 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn chart(ends: &[f64]) -> String {
+        let line = |(i, end): (usize, &f64)| Series {
+            name: ["first", "second", "third"][i],
+            class: "s1",
+            points: vec![(0.0, 0.5), (9.0, *end)],
+        };
+        let series = ends.iter().enumerate().map(line).collect();
+        let (title, x_label, y_label, note) = ("t", "round", "%", "");
+        LineChart { title, x_label, y_label, x_whole: true, y_factor: 100.0, series, note }.render()
+    }
+
+    /// Heights of the labels at the lines' ends, and what they say.
+    fn labels(html: &str) -> Vec<(f64, String)> {
+        let label = |part: &str| {
+            let (y, rest) = part.split_once("y=\"")?.1.split_once("\">")?;
+            Some((y.parse().ok()?, rest.split_once('<')?.0.to_owned()))
+        };
+        html.split("<text class=\"end\"").skip(1).filter_map(label).collect()
+    }
+
+    #[test]
+    fn labels_at_the_ends_neither_overlap_nor_change_places() {
+        for ends in [[0.986, 0.982], [0.982, 0.986], [0.9, 0.6], [0.6, 0.9], [1.0, 0.95], [0.5, 0.5]] {
+            let labels = labels(&chart(&ends));
+            assert_eq!(labels[0].1, percent(Some(ends[0])), "the first line's is always there");
+            if let [(a, _), (b, _)] = labels[..] {
+                assert!((a - b).abs() >= 15.0 && (a < b) == (ends[0] > ends[1]), "{ends:?}: {labels:?}");
+            }
+        }
+        assert_eq!(labels(&chart(&[0.9, 0.6])).len(), 2);
+    }
+
+    #[test]
+    fn the_legend_of_many_lines_has_their_last_values() {
+        let html = chart(&[0.986, 0.982, 0.981]);
+        assert!(labels(&html).is_empty());
+        for (name, last) in [("first", 0.986), ("second", 0.982), ("third", 0.981)] {
+            assert!(html.contains(&format!("</i>{name} {}</li>", percent(Some(last)))), "{html}");
+        }
+    }
 
     #[test]
     fn thinning_keeps_ends_and_spikes() {

@@ -128,7 +128,9 @@ pub(crate) fn table(caption: &str, head: &[(&str, Column)], rows: &[Vec<String>]
         return paragraph("nodata", &format!("{caption}: no data"));
     }
     let mut html = String::from("<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"");
-    let _ = write!(html, "{}\"><table><caption>{}</caption><thead><tr>", escape(caption), escape(caption));
+    // So many columns fit the page only closer together.
+    let class = if head.len() > 10 { " class=\"close\"" } else { "" };
+    let _ = write!(html, "{}\"><table{class}><caption>{}</caption><thead><tr>", escape(caption), escape(caption));
     for (name, column) in head {
         let _ = write!(html, "<th scope=\"col\" class=\"{}\">{}</th>", column.class(), escape(name));
     }
