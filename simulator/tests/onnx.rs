@@ -164,6 +164,84 @@ fn wrong_use_is_named() {
     refused(&dir, &["run", "--model", "cosh.onnx", "--out", "out"], &["cosh.onnx", "the_layer"]);
 }
 
+/// Three users of four examples each: bytes of one channel, 8 x 8, labels 0 to 9.
+fn idx_folder(dir: &Path) {
+    let users = 3u8;
+    for part in ["train", "t10k"] {
+        let count = 12u8;
+        let head = |kind: u8, dims: &[u32]| {
+            let dims: Vec<u8> = dims.iter().flat_map(|d| d.to_be_bytes()).collect();
+            [&[0, 0, kind, (dims.len() / 4) as u8][..], &dims].concat()
+        };
+        let write = |name: &str, head: Vec<u8>, body: Vec<u8>| {
+            std::fs::write(dir.join(format!("{part}-{name}")), [head, body].concat()).unwrap();
+        };
+        let pixels = (0..768u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        write("images-idx3-ubyte", head(8, &[12, 8, 8]), pixels);
+        write("labels-idx1-ubyte", head(8, &[12]), (0..count).map(|i| i % 10).collect());
+        let owner = |i| u16::from(i / 4 + if part == "train" { 0 } else { users });
+        write("users-idx1-short", head(0x0b, &[12]), (0..count).flat_map(|i| owner(i).to_be_bytes()).collect());
+    }
+}
+
+#[test]
+fn each_part_is_tuned_and_no_other() {
+    let dir = folder("parts");
+    std::fs::write(dir.join("made.onnx"), linear("Gemm")).unwrap();
+    std::fs::create_dir(dir.join("data")).unwrap();
+    idx_folder(&dir.join("data"));
+    let command = ["fine-tune", "--model", "made.onnx", "--data", "data", "--json"];
+    let tuned = |more: &[&str]| -> serde_json::Value {
+        serde_json::from_str(&done(&dir, &[&command[..], more].concat())).unwrap()
+    };
+    let trained = |part: &str| tuned(&["--train", part])["params_trained"].as_u64();
+    assert_eq!(trained("last-layer"), Some(650));
+    assert_eq!(trained("layers=layer0"), Some(650));
+    assert_eq!(trained("bias"), Some(10));
+    assert_eq!(trained("lora=2"), Some(2 * (64 + 10)), "an adapter beside the frozen layer");
+    refused(&dir, &[&command[..], &["--train", "layers=layer7"]].concat(), &["layer7", "layer0 (dense)"]);
+    refused(&dir, &[&command[..], &["--train", "lora=0"]].concat(), &["lora=0", "65535"]);
+    // The numbers reach the model: no rounding hides a mean of a million.
+    let plain = tuned(&["--epochs", "1"]);
+    let moved = tuned(&["--epochs", "1", "--mean", "1000000"]);
+    assert_ne!(plain["accuracy_after"], moved["accuracy_after"]);
+
+    // The same for a run, whose report says so.
+    let small = ["--cohort", "3", "--rounds", "2", "--progress", "quiet", "--json", "--sparsity", "0"];
+    let run = |more: &[&str]| -> serde_json::Value {
+        let command = ["run", "--model", "made.onnx", "--data", "data", "--out", "out"];
+        serde_json::from_str(&done(&dir, &[&command[..], &small, more].concat())).unwrap()
+    };
+    let (plain, moved) = (run(&[]), run(&["--mean", "0.5", "--deviation", "0.25"]));
+    let scaling = |report: &serde_json::Value| report["data"]["scaling"].as_str().unwrap().to_owned();
+    assert_eq!(scaling(&moved), scaling(&plain) + ", then less 0.5, divided by 0.25");
+    assert_ne!(plain["final_evaluation"]["test_loss"], moved["final_evaluation"]["test_loss"]);
+    let setting = |report: &serde_json::Value, key: &str| report["settings"].to_string().contains(key);
+    assert!(setting(&moved, "deviation") && setting(&moved, "0.25"), "{}", moved["settings"]);
+    refused(&dir, &["run", "--data", "data", "--deviation", "0", "--out", "out"], &["--deviation 0", "between"]);
+}
+
+/// Sparse below, dense adapters on top: trained, exported, imported again.
+#[test]
+fn adapters_on_a_pruned_model() {
+    let dir = folder("adapters");
+    std::fs::write(dir.join("made.onnx"), linear("Gemm")).unwrap();
+    let small = ["--devices", "60", "--cohort", "20", "--rounds", "3", "--progress", "quiet", "--json"];
+    let pruned = ["run", "--model", "made.onnx", "--train", "lora=2", "--sparsity", "0.7", "--out", "out"];
+    let report: serde_json::Value = serde_json::from_str(&done(&dir, &[&pruned[..], &small].concat())).unwrap();
+    let live = |layer: usize| {
+        let layer = &report["model"]["layers"][layer];
+        (layer["params"].as_u64().unwrap(), layer["live"].as_u64().unwrap())
+    };
+    let (base, a, b) = (live(0), live(1), live(2));
+    // 0.7 of the 650 params of the layer; the biases live.
+    assert!(base.0 == 650 && (194..=195).contains(&base.1), "{base:?}");
+    assert_eq!((a, b), ((128, 128), (20, 20)));
+    let told = done(&dir, &["export", "out/model.plan", "--into", "made.onnx", "-o", "trained.onnx"]);
+    assert!(told.contains("numbers differ"), "{told}");
+    done(&dir, &["import", "trained.onnx", "--loss", "cross-entropy", "-o", "again.plan"]);
+}
+
 #[test]
 fn help_has_examples() {
     let dir = folder("help");

@@ -103,6 +103,10 @@ fn masks_of_each_algorithm_and_type() {
     assert_eq!(random.clone().map(|m| m.matches('1').count()), [4, 2]);
     assert_eq!(random, made("--sparsity 0.5 --algorithm random --seed 1"));
     assert!((2..9).any(|seed| made(&format!("--sparsity 0.5 --algorithm random --seed {seed}")) != random));
+    assert_eq!(random, made("--sparsity 0.5 --algorithm static --seed 1"));
+    for name in ["magnitude-ste", "acdc"] {
+        assert_eq!(made(&format!("--sparsity 0.5 --algorithm {name}")), ["11100010", "0101"]);
+    }
     made("--sparsity 0.5");
     std::fs::rename(dir.join("m"), dir.join("old")).unwrap();
     assert_eq!(made("--algorithm rigl --gradients g --masks old --drop-fraction 0.5"), ["10110010", "0101"]);
@@ -204,6 +208,9 @@ fn a_case_has_one_answer() {
     let step = r#"{"kind":"polynomial","start":10,"end":30,"freq":5,"target":0.8,"power":3,"step":11}"#;
     assert_eq!(answer(step), r#"{"sparsity":0.21680007874965668,"update":false}"#);
     refused(&json(b""), &["line 1"]);
+    for other in ["[]", "null", r#"["mask",[[1,2]],0.5,"unstructured",null]"#] {
+        refused(&json(other.as_bytes()), &["case", "a JSON object belongs here"]);
+    }
     refused(&json(b"\xff"), &["standard input", "utf-8"]);
     refused(&json(br#"{"kind":"mask","scores":[NaN],"sparsity":0.5,"type":"unstructured"}"#), &["line 1 column 26"]);
     refused(&json(br#"{"kind":"other"}"#), &["kind", "other"]);

@@ -1,6 +1,6 @@
 //! The arena: what a plan needs is exact, and nothing beyond it is touched.
 
-use crate::device::{Lent, play_in};
+use crate::device::{Lent, Line, play_in};
 use crate::problem::{Examples, chain, config, dense, profiles, server, settings};
 use proptest::prelude::*;
 use siskin::arena::{ArenaError, MemoryPlan, required_bytes};
@@ -131,6 +131,66 @@ fn bytes_of_a_weight_follow_the_density() {
         let values = [memory.columns, memory.local, memory.global, memory.moments].map(|r| r.len());
         assert_eq!(values.iter().sum::<usize>(), 18 * live as usize);
         assert_eq!(memory.row_ptrs.len(), 4 * 513);
+    }
+}
+
+/// A session that is saved while it trains keeps, with Adam, 16 bytes for a live weight and a bit for each weight in place of the
+/// pattern, or the pattern where that is shorter; a masked layer in the dense loops 16 bytes and a bit for each weight.
+#[test]
+fn bytes_at_rest_follow_the_density() {
+    let n = 512 * 512;
+    for density in [1.0, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02] {
+        for path in [Path::Sparse, Path::Dense] {
+            let live = (n as f64 * density) as usize;
+            let weights = Storage { live: live as u32, path };
+            let layer = LayerSpec::Dense { outputs: 512, bias: false, weights };
+            let mut plan = crate::problem::plan_of(chain([512, 1, 1], &[layer]));
+            plan.training.optimizer = ClientOptimizer::ADAM;
+            let graph = siskin::model::Graph::new(&plan.model).unwrap();
+            let memory = MemoryPlan::new(&plan, &graph, 1024);
+            let saved = memory.saved_bytes(&graph) - memory.header.len().div_ceil(8) * 8;
+            let (bits, rows) = (n / 8, 4 * 513usize.next_multiple_of(2));
+            let expected = match path {
+                Path::Sparse => 16 * live + bits.min(rows + 2 * live),
+                // One that is not masked has neither pattern nor bits.
+                Path::Dense => 16 * n + if live < n { bits.min(rows + 2 * live) } else { 0 },
+            };
+            // Each part ends on a multiple of 8.
+            assert!((expected..expected + 24).contains(&saved), "{density} {path:?}: {saved} for {expected}");
+            if path == Path::Sparse {
+                let most = if density >= 0.0625 { 16.0 * density + 0.125 } else { 18.0 * density + 4.0 / 512.0 };
+                assert!(saved as f64 <= most * n as f64 + 40.0, "{density}: {saved}");
+            }
+        }
+    }
+}
+
+/// The numbers above are those of bytes that are really saved.
+#[test]
+fn a_saved_session_is_as_long_as_the_byte_plan_says() {
+    let layer = |outputs| LayerSpec::Dense { outputs, bias: false, weights: Storage { live: 1, path: Path::Dense } };
+    let model = chain([64, 1, 1], &[layer(96), LayerSpec::Tanh, layer(4)]);
+    for crossover in [0.0, 1.0] {
+        for sparsity in [0.0, 0.5, 0.9, 0.98] {
+            let mut s = crate::problem::pruned(settings(), sparsity, crossover);
+            s.training.optimizer = ClientOptimizer::ADAM;
+            let round = server(s, &model, 1024).open().unwrap();
+            let (plan, graph) = (&round.offer.plan, &round.offer.graph);
+            let memory = MemoryPlan::new(plan, graph, 1024);
+            let mut lent = Lent::for_plan(plan, 1024);
+            let mut session = Session::new(lent.bytes(), config(1024), &mut crate::problem::rng(3)).unwrap();
+            let (mut line, examples) = (Line::new(&round, usize::MAX), Examples::new(&model, 1, 20));
+            // The last before the report is made: in training.
+            let mut last = 0;
+            while line.step(&mut session, &mut examples.store()).is_none() {
+                let mut out = vec![0; session.save_bound()];
+                if session.report().is_none() {
+                    last = session.save(&mut out).unwrap();
+                }
+            }
+            let saved = memory.saved_bytes(graph);
+            assert!((saved + 8..saved + 8 + 300).contains(&last), "{crossover} {sparsity}: {last} for {saved}");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The byte plan: every purpose, exact, before training starts.
 
 use super::ALIGNMENT;
-use crate::checkin::{Plan, PlanError};
+use crate::checkin::{Plan, PlanError, masks_len};
 use crate::model::Graph;
 use crate::range_coder::{self, EntropyCoder};
 use core::ops::Range;
@@ -140,10 +140,26 @@ impl MemoryPlan {
         }
     }
 
-    /// The part that `save` must keep while training.
+    /// The part that `save` must keep while the patterns and values come.
     pub(crate) fn persistent(&self) -> Region {
         let start = self.row_ptrs.start;
         Region::new(start, self.report.range().end - start)
+    }
+
+    /// What `save` must keep while training: bytes of masks, a bit an entry, in place of the patterns where that is shorter
+    /// (from one live weight in 16 on, or a little less), and the rest of [`persistent`](Self::persistent).
+    pub(crate) fn at_rest(&self, graph: &Graph) -> (usize, Region) {
+        let (all, masks) = (self.persistent(), masks_len(graph));
+        let patterns = self.probe.start - all.start;
+        if masks < patterns { (masks, Region::new(self.probe.start, all.len - patterns)) } else { (0, all) }
+    }
+
+    /// Bytes of the arena in a session that is [saved](crate::session::Session::save) while it trains. With Adam, and
+    /// weights in the sparse loops, that is 16 bytes for a live weight and a bit for each weight, or 18 bytes for a live weight and
+    /// 4 for each row, whichever is less in all; in the dense loops 16 bytes and a bit for each weight.
+    pub fn saved_bytes(&self, graph: &Graph) -> usize {
+        let (masks, rest) = self.at_rest(graph);
+        masks + rest.len
     }
 
     /// `(purpose, bytes)` in the order in which they lie; `overlay` lines are not counted twice.

@@ -9,7 +9,7 @@ pub use checkpoint::{
     CheckpointError, KeptMask, changes_len, checkpoint_len, checkpoint_masks, masks_len, write_changes,
     write_checkpoint,
 };
-pub(crate) use checkpoint::{CheckpointReader, Download, KEPT_MASK_HEADER, each_mask, write_kept_mask};
+pub(crate) use checkpoint::{CheckpointReader, Download, KEPT_MASK_HEADER, each_mask, restore_masks, write_kept_mask};
 pub use layer::{Layer, LayerSpec, Loss, MAX_LAYERS, ModelSpec, Path, Storage, Train, Window};
 pub use plan::{
     ClientOptimizer, MAX_PROBE, NoiseSource, Plan, PlanError, Privacy, Quantization, RateSchedule, Rounding, Training,

@@ -5,14 +5,17 @@
 //! | 5 | `SKSS`, version 3 |
 //! | | postcard: randomness, stage, metrics, task |
 //! | 4 | length of what follows, little-endian |
-//! | | the persistent memory of the stage |
+//! | | the persistent memory of the stage; in a growth probe or training, where that is shorter, without the patterns, in place |
+//! | | of which all masks stand before it, one bit per entry, as in a checkpoint |
 //! | 4 | XXH32 of all before, little-endian |
 //!
 //! The bytes hold the seed of the session's noise and the model in training: keep them where only the app can read.
 
 use super::{Config, Metrics, Session, Stage, Task, TaskNames};
 use crate::arena::{ArenaError, Region};
-use crate::checkin::{CheckpointError, CheckpointReader, KeptMask, Plan, PlanError, PolicyViolation};
+use crate::checkin::{
+    CheckpointError, CheckpointReader, KeptMask, Plan, PlanError, PolicyViolation, each_mask, restore_masks,
+};
 use crate::report::EgressRecord;
 use crate::wire::{Reader, WireError, checksum, encode_document};
 use serde::{Deserialize, Serialize};
@@ -112,13 +115,13 @@ impl From<WireError> for SaveError {
     }
 }
 
-fn memory_of(stage: SavedStage, task: Option<&Task>) -> Region {
+/// Bytes of the masks before the memory, and the memory itself.
+fn memory_of(stage: SavedStage, task: Option<&Task>) -> (usize, Region) {
     match (stage, task) {
-        (SavedStage::Download(_) | SavedStage::Probe | SavedStage::Train { .. }, Some(task)) => {
-            task.memory.persistent()
-        }
-        (SavedStage::Upload { total, .. }, Some(task)) => task.memory.report.part(0, total as usize),
-        _ => Region::default(),
+        (SavedStage::Download(_), Some(task)) => (0, task.memory.persistent()),
+        (SavedStage::Probe | SavedStage::Train { .. }, Some(task)) => task.memory.at_rest(&task.graph),
+        (SavedStage::Upload { total, .. }, Some(task)) => (0, task.memory.report.part(0, total as usize)),
+        _ => (0, Region::default()),
     }
 }
 
@@ -156,11 +159,21 @@ impl<'a> Session<'a> {
         let state = State { id: self.id, seed: self.seed, stage, metrics: self.metrics, egress: self.egress, task };
         let capacity = SaveError::Capacity { required: self.save_bound(), got: out.len() };
         let state = encode_document(MAGIC, VERSION, &state, out).map_err(|_| capacity)?;
-        let memory = self.arena.bytes(memory_of(stage, self.task.as_ref()));
-        let end = state + 4 + memory.len();
+        let (masks, region) = memory_of(stage, self.task.as_ref());
+        let length = masks + region.len();
+        let end = state + 4 + length;
         let room = out.get_mut(state..end + 4).ok_or(capacity)?;
-        room[..4].copy_from_slice(&(memory.len() as u32).to_le_bytes());
-        room[4..4 + memory.len()].copy_from_slice(memory);
+        room[..4].copy_from_slice(&(length as u32).to_le_bytes());
+        let (bits, memory) = room[4..4 + length].split_at_mut(masks);
+        if let Some(task) = self.task.as_ref().filter(|_| masks > 0) {
+            let (row_ptrs, columns) = (self.arena.view(task.memory.row_ptrs), self.arena.view(task.memory.columns));
+            let mut at = 0;
+            each_mask(&task.graph, row_ptrs, columns, |piece| {
+                bits[at..at + piece.len()].copy_from_slice(piece);
+                at += piece.len();
+            });
+        }
+        memory.copy_from_slice(self.arena.bytes(region));
         let sum = checksum(&out[..end]);
         out[end..end + 4].copy_from_slice(&sum.to_le_bytes());
         Ok(end + 4)
@@ -238,11 +251,16 @@ impl<'a> Session<'a> {
             }
             _ => return Err(WireError::Malformed.into()),
         };
-        let region = memory_of(state.stage, session.task.as_ref());
-        if bytes.len() != region.len() || u32::from_le_bytes(*length) as usize != region.len() {
+        let (masks, region) = memory_of(state.stage, session.task.as_ref());
+        let expected = masks + region.len();
+        if bytes.len() != expected || u32::from_le_bytes(*length) as usize != expected {
             return Err(WireError::Malformed.into());
         }
+        let (bits, bytes) = bytes.split_at(masks);
         session.arena.bytes_mut(region).copy_from_slice(bytes);
+        if let Some(task) = session.task.as_ref().filter(|_| masks > 0) {
+            restore_masks(&task.graph, &task.memory, bits, &mut session.arena).map_err(|_| WireError::Malformed)?;
+        }
         if let (Stage::Probe | Stage::Train { .. }, Some(task)) = (session.stage, &session.task) {
             // The patterns came from outside, and the loops rely on them. (A download checks them when it is complete.)
             let (row_ptrs, columns) = (task.memory.row_ptrs, task.memory.columns);

@@ -24,8 +24,8 @@ Examples:
   siskin fine-tune --model mnist.onnx --data DIR --train bias --json
   siskin fine-tune --model mnist.onnx --data DIR --train lora=4
 
-The data are a folder with IDX files: examples, labels, users. Bytes come as 0 to 1; --mean and --deviation make of them what
-the model was trained with. Users of the test files are used, or all users where there are no test files. Each user's examples
+The data are a folder with IDX files: examples, labels, users. Bytes come as 0 to 1; --mean and --deviation make of them what \
+the model was trained with. Users of the test files are used, or all users where there are no test files. Each user's examples \
 are parted into folds: for each, a copy of the model trains on the others, as on a device, and answers it, before and after.";
 
 pub(super) fn command() -> Command {

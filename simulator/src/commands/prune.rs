@@ -24,9 +24,9 @@ Examples:
       --drop-fraction 0.3 --out next.safetensors
   echo '{\"kind\":\"mask\",\"scores\":[[3,1],[2,4]],\"sparsity\":0.5,\"type\":\"unstructured\"}' | siskin prune --json
 
-Tensors with one axis (biases) are never pruned. Straight-through and AC/DC masks are those of magnitude, static ones those
-of random. Cases of --json: mask (scores, sparsity, type, axis), erk (shapes, sparsity, power, custom, include_kernel),
-polynomial (start, end, freq, target, power, step).";
+Tensors with one axis (biases) are never pruned. A mask of magnitude-ste or acdc is that of magnitude, one of static that of \
+random: they differ in how the model trains with it. Cases of --json: mask (scores, sparsity, type, axis), erk (shapes, \
+sparsity, power, custom, include_kernel), polynomial (start, end, freq, target, power, step).";
 
 pub(super) fn command() -> Command {
     let names: Vec<&str> = Algorithm::NAMES.iter().map(|(name, _)| *name).collect();
@@ -55,7 +55,7 @@ pub(super) fn command() -> Command {
             "FRACTION",
             format!("of the live params that set and rigl replace (default {SET_DROP_FRACTION})"),
         ))
-        .arg(value("seed", "N", "of random and set (default 0)".into()))
+        .arg(value("seed", "N", "of random, static and set (default 0)".into()))
         .arg(switch("json", "read one case from standard input, write its answer to standard output"))
         .after_help(EXAMPLES)
 }

@@ -57,7 +57,7 @@ macro_rules! section {
 
 section!(
     /// Where the examples come from.
-    Data { data: String = "digits".into(), devices: u64 = 2000, alpha: f64 = 0.3, hand: f64 = 1.0, hold_out: f64 = 0.3, window: u32 = 80, hold_out_lines: f64 = 0.2, mean: f32 = 0.0, deviation: f32 = 1.0 }
+    Data { data: String = "digits".into(), devices: u64 = 2000, alpha: f64 = 0.3, hand: f64 = 1.0, hold_out: f64 = 0.3, window: u32 = 80, hold_out_lines: f64 = 0.2, mean: f64 = 0.0, deviation: f64 = 1.0 }
 );
 section!(
     /// The network.

@@ -147,8 +147,8 @@ fn suggestion(key: &str) -> String {
 
 fn check(config: &RunConfig) -> Result<(), ConfigError> {
     let ranges: [(&str, f64, f64, f64); 22] = [
-        ("mean", f64::from(config.data.mean), -1e9, 1e9),
-        ("deviation", f64::from(config.data.deviation), 1e-9, 1e9),
+        ("mean", config.data.mean, -1e9, 1e9),
+        ("deviation", config.data.deviation, 1e-9, 1e9),
         ("rounds", f64::from(config.fleet.rounds), 1.0, 1e6),
         ("cohort", f64::from(config.fleet.cohort), 1.0, 1e7),
         ("over_selection", config.fleet.over_selection, 1.0, 100.0),

@@ -39,8 +39,11 @@ impl Federated {
             return Ok(self);
         }
         if self.problem().tokens {
-            let (name, value) = if by.mean == 0.0 { ("deviation", by.deviation) } else { ("mean", by.mean) };
-            return error(name, value, "left out for text: its symbols are no amounts");
+            let (name, value, only) = match by.mean {
+                0.0 => ("deviation", by.deviation, "1 for text, whose symbols are no amounts"),
+                mean => ("mean", mean, "0 for text, whose symbols are no amounts"),
+            };
+            return error(name, value, only);
         }
         self.scaling += &format!(", then less {}, divided by {}", by.mean, by.deviation);
         self.normalization = by;

@@ -113,3 +113,34 @@ fn bad_tables_are_named() {
     reals[6] = f32::NAN;
     check(&|p| p.examples = table(Values::F32(reals.clone())), "example 1, feature 2: NaN is not finite");
 }
+
+#[test]
+fn numbers_are_normalised_behind_the_scaling() {
+    let read = |set: &Federated| {
+        let mut all = vec![[0.0; 4]; 6];
+        for (i, (device, example)) in [(0, 0), (0, 1), (1, 0)].into_iter().enumerate() {
+            set.fill(device, example, &mut all[i]);
+        }
+        set.fill_personal(0, 0, &mut all[3]);
+        set.test.fill(0, &mut all[4]);
+        set.test.fill_targets(0, &mut all[5], &mut [0]);
+        let mut again = [0.0; 4];
+        set.fill_targets(1, 0, &mut again, &mut [0]);
+        assert_eq!(again, all[2]);
+        set.fill_personal_targets(0, 0, &mut again, &mut [0]);
+        assert_eq!(again, all[3]);
+        all.concat()
+    };
+    let set = || Federated::new(parts()).unwrap();
+    let (mean, deviation) = (0.1307, 0.3081);
+    let normalized = set().normalized(Normalization { mean, deviation }).unwrap();
+    let expected: Vec<f32> = read(&set()).iter().map(|v| (v - mean) / deviation).collect();
+    assert_eq!(read(&normalized), expected);
+    assert_eq!(normalized.scaling, "by hand, then less 0.1307, divided by 0.3081");
+    let same = set().normalized(Normalization::NONE).unwrap();
+    assert_eq!((read(&same), same.scaling), (read(&set()), "by hand".to_owned()));
+    for (mean, deviation) in [(f32::NAN, 1.0), (f32::INFINITY, 1.0), (0.0, 0.0), (0.0, -1.0), (0.0, f32::NAN)] {
+        let refused = set().normalized(Normalization { mean, deviation });
+        assert!(matches!(refused, Err(DataError::Setting { .. })), "{mean} {deviation}");
+    }
+}

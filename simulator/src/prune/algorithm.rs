@@ -23,8 +23,8 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The name of each, as an option's value.
-    pub const NAMES: [(&'static str, Self); 9] = [
+    /// The name of each, as an option's value. Three more are other ways to train with the mask of one of these.
+    pub const NAMES: [(&'static str, Self); 12] = [
         ("magnitude", Self::Magnitude),
         ("saliency", Self::Saliency),
         ("random", Self::Random),
@@ -34,6 +34,9 @@ impl Algorithm {
         ("snip", Self::Snip),
         ("set", Self::Set),
         ("rigl", Self::RigL),
+        ("magnitude-ste", Self::Magnitude),
+        ("acdc", Self::Magnitude),
+        ("static", Self::Random),
     ];
 
     /// Whether one ranking goes over all tensors.

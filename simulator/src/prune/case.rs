@@ -14,6 +14,10 @@ use std::marker::PhantomData;
 /// # Errors
 /// [`PruneError`]: the text is not exactly one case, or the case asks for what cannot be.
 pub fn answer(text: &str) -> Result<Value, PruneError> {
+    // A list would be read as the fields in their order.
+    if text.trim_start().starts_with(|first: char| first != '{') {
+        return Err(PruneError::new("case", "a JSON object belongs here"));
+    }
     let Kind { kind } = parse(text)?;
     match kind.as_str() {
         "mask" => mask(parse(text)?),

@@ -74,7 +74,8 @@ pub enum RunError {
 /// [`RunError::Data`] names the file and what is wrong with it.
 pub fn load_data(config: &RunConfig) -> Result<Federated, RunError> {
     let Data { mean, deviation, .. } = config.data;
-    Ok(source(config)?.normalized(Normalization { mean, deviation })?)
+    let by = Normalization { mean: mean as f32, deviation: deviation as f32 };
+    Ok(source(config)?.normalized(by)?)
 }
 
 /// The examples as their source gives them.

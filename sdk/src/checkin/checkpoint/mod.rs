@@ -21,7 +21,7 @@ mod write;
 
 pub use kept_mask::KeptMask;
 pub(crate) use kept_mask::{KEPT_MASK_HEADER, write_kept_mask};
-pub(crate) use reader::{CheckpointReader, Download, each_mask};
+pub(crate) use reader::{CheckpointReader, Download, each_mask, restore_masks};
 pub use write::{changes_len, checkpoint_masks, write_changes, write_checkpoint};
 
 use crate::model::sparsity::MaskDiffError;

@@ -312,6 +312,23 @@ pub(crate) fn each_mask(graph: &Graph, row_ptrs: &[u32], columns: &[u16], mut ea
     }
 }
 
+/// Makes patterns of the masks that [`each_mask`] gave.
+pub(crate) fn restore_masks(
+    graph: &Graph,
+    memory: &MemoryPlan,
+    mut bits: &[u8],
+    arena: &mut Arena<'_>,
+) -> Result<(), CheckpointError> {
+    for (index, tensor) in graph.tensors.iter().enumerate().filter(|(_, t)| t.has_pattern()) {
+        let (expected, got) = (mask_bytes(tensor), bits.len());
+        let length = CheckpointError::Length { expected: expected as u32, got: got as u32 };
+        let (own, behind) = bits.split_at_checked(expected).ok_or(length)?;
+        CheckpointReader { tensor: index as u8, ..CheckpointReader::default() }.mask(own, tensor, memory, arena)?;
+        bits = behind;
+    }
+    Ok(())
+}
+
 /// Writes the pattern of one tensor, entry after entry.
 struct PatternWriter<'m> {
     /// One more than the tensor has rows.
