@@ -5,7 +5,7 @@ use std::vec::Vec;
 use super::{bits, random};
 use crate::model::kernel::registers::Four;
 use crate::model::kernel::scalars::Scalars;
-use crate::model::kernel::vector::{Bits, Quad, Vector};
+use crate::model::kernel::vector::{Bits, Quad};
 
 /// Zeros, infinities, NaNs, the smallest and the largest of either sign, and ordinary numbers.
 fn lanes(seed: &mut u64) -> [f32; 4] {
