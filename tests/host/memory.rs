@@ -182,12 +182,17 @@ fn a_saved_session_is_as_long_as_the_byte_plan_says() {
             let (mut line, examples) = (Line::new(&round, usize::MAX), Examples::new(&model, 1, 20));
             // The last before the report is made: in training.
             let mut last = 0;
-            while line.step(&mut session, &mut examples.store()).is_none() {
-                let mut out = vec![0; session.save_bound()];
-                if session.report().is_none() {
-                    last = session.save(&mut out).unwrap();
+            let outcome = loop {
+                if let Some(outcome) = line.step(&mut session, &mut examples.store()) {
+                    break outcome;
                 }
-            }
+                let mut out = vec![0; session.save_bound()];
+                // A session that is over cannot be saved any more.
+                if let (None, Ok(length)) = (session.report(), session.save(&mut out)) {
+                    last = length;
+                }
+            };
+            assert_eq!(outcome, Outcome::Accepted);
             let saved = memory.saved_bytes(graph);
             assert!((saved + 8..saved + 8 + 300).contains(&last), "{crossover} {sparsity}: {last} for {saved}");
         }
