@@ -15,8 +15,10 @@ use std::marker::PhantomData;
 /// [`PruneError`]: the text is not exactly one case, or the case asks for what cannot be.
 pub fn answer(text: &str) -> Result<Value, PruneError> {
     // A list would be read as the fields in their order.
-    if text.trim_start().starts_with(|first: char| first != '{') {
-        return Err(PruneError::new("case", "a JSON object belongs here"));
+    let first = text.trim_start();
+    if first.starts_with(|first: char| first != '{') {
+        let line = 1 + text[..text.len() - first.len()].matches('\n').count();
+        return Err(PruneError::new("case", format!("a JSON object belongs here at line {line}")));
     }
     let Kind { kind } = parse(text)?;
     match kind.as_str() {
