@@ -4,6 +4,7 @@
 use core::ops::Range;
 
 use super::conv::Taps;
+use super::conv_tile;
 use super::geometry::Axis;
 use super::lanes::{SUM_LANES, mask};
 use super::vector::{Eight, Isa, tree4};
@@ -12,7 +13,8 @@ use super::{ConvGeometry, GradSink, pointwise};
 /// Weights at a time, where there are registers for so many: those of a 3x3 kernel.
 const MANY: usize = 9;
 
-/// Several live weights of an output channel at a time. `O` outputs and `2 C` inputs at a time of the dense pointwise loop.
+/// Several live weights of an output channel at a time. `O` outputs and `2 C` inputs at a time of the dense pointwise loop, `2 O`
+/// outputs of the [tiled](conv_tile) one.
 #[inline(always)]
 pub(super) fn weight_grad<I: Isa, const O: usize, const C: usize, S: GradSink>(
     taps: Taps,
@@ -32,6 +34,9 @@ pub(super) fn weight_grad<I: Isa, const O: usize, const C: usize, S: GradSink>(
         return pointwise::weight_grad::<I::V16, O, C, S>(g, dy, x, plane, sink);
     }
     let Some(axes) = g.axes() else { return };
+    if I::WIDE && taps.pattern().is_none() && conv_tile::fits(g, batch) {
+        return conv_tile::weight_grad::<I::V16, O, S>(g, axes, dy, x, batch, sink);
+    }
     let (inputs, outputs) = (g.in_channels / g.groups, g.out_channels / g.groups);
     for oc in 0..g.out_channels {
         let dy = &dy[oc * plane..];

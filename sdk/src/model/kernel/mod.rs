@@ -25,6 +25,7 @@ mod avg_pool;
 mod block;
 mod conv;
 mod conv_grad;
+mod conv_tile;
 mod conv_weights;
 mod csr;
 mod csr_single;
