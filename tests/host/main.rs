@@ -20,5 +20,6 @@ mod pruning;
 mod reference;
 mod round;
 mod seeds;
+mod spaced;
 mod statistics;
 mod untrusted;

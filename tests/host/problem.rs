@@ -9,6 +9,7 @@ use siskin::checkin::{
 use siskin::data::SliceStore;
 use siskin::session::Config;
 use siskin_server::optim::FedAvgConfig;
+use siskin_server::privacy::Noise;
 use siskin_server::round::{Algorithm, Close, GlobalModel, Optimizer, Pruning, Round, Selection, Server, Settings};
 
 pub(crate) const POPULATION: &str = "tests";
@@ -103,6 +104,7 @@ pub(crate) fn settings() -> Settings {
         close: Close::Deadline,
         training: Training { optimizer: momentum(0.9), proximal: 0.0, max_examples: 1000, ..Training::sgd(2, 8, 0.1) },
         privacy: Privacy { clip_norm: 100.0, noise_multiplier: 0.0, source: NoiseSource::Server },
+        noise: Noise::Independent,
         quantization: Quantization { step: 1e-3, rounding: Rounding::Nearest },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000, probe: 0 },
         optimizer: Optimizer::FedAvg(FedAvgConfig::default()),

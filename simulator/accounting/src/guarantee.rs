@@ -94,6 +94,22 @@ pub enum SamplingAssumption {
         /// At least 1. Whoever admits devices must enforce it.
         max_participations: u64,
     },
+    /// None: any user may be in any round, but in no more than so many, and those so far apart.
+    MinSeparation {
+        /// At least 1. Whoever admits devices must enforce it.
+        max_participations: u64,
+        /// Rounds from one to the next, at least 1 (in neighbouring ones). Likewise.
+        min_separation: u64,
+    },
+    /// None: who was in which round was written down, and epsilon is that of what happened.
+    Logged {
+        /// Users who took part.
+        users: u64,
+        /// The most rounds of one of them.
+        max_participations: u64,
+        /// The fewest rounds from one participation to the next; none if nobody came twice.
+        min_separation: Option<u64>,
+    },
 }
 
 /// What was released.
@@ -107,6 +123,19 @@ pub enum Mechanism {
     Gaussian {
         /// Standard deviation of the noise in the sum, over the clip norm.
         noise_multiplier: Range,
+        /// How many.
+        rounds: u64,
+    },
+    /// Sums of clipped deltas plus noise that is correlated from round to round: [`crate::correlated`].
+    Correlated {
+        /// The matrix C.
+        strategy: crate::correlated::StrategyKind,
+        /// Standard deviation of the independent noise, over the clip norm and `planned_sensitivity`.
+        noise_multiplier: f64,
+        /// Sensitivity of C to what this guarantee is about, in clip norms.
+        sensitivity: f64,
+        /// The sensitivity that the noise was made for.
+        planned_sensitivity: f64,
         /// How many.
         rounds: u64,
     },
@@ -155,6 +184,14 @@ impl fmt::Display for Guarantee {
                 }
                 write!(f, ", T={rounds}")?;
             }
+            Mechanism::Correlated { strategy, noise_multiplier, sensitivity, planned_sensitivity, rounds } => {
+                let planned = rounded(planned_sensitivity, 4, Round::Down);
+                write!(f, "{strategy}, z={} at sensitivity {planned}", noise(noise_multiplier))?;
+                if sensitivity != planned_sensitivity {
+                    write!(f, " of which {} was met", rounded(sensitivity, 4, Round::Up))?;
+                }
+                write!(f, ", T={rounds}")?;
+            }
         }
         write!(f, "; {}; {})", self.accountant, self.sampling)
     }
@@ -165,7 +202,7 @@ impl SamplingAssumption {
     pub fn rate(self) -> Option<Range> {
         match self {
             Self::PoissonEnforced { rate } | Self::PoissonAssumed { rate } => Some(rate),
-            Self::None { .. } => None,
+            Self::None { .. } | Self::MinSeparation { .. } | Self::Logged { .. } => None,
         }
     }
 }
@@ -180,6 +217,16 @@ impl fmt::Display for SamplingAssumption {
             }
             Self::None { max_participations: k } => {
                 write!(f, "no sampling assumed, at most {k} participations of a user")
+            }
+            Self::MinSeparation { max_participations: k, min_separation: b } => {
+                write!(f, "no sampling assumed, at most {k} participations of a user at least {b} rounds apart")
+            }
+            Self::Logged { users, max_participations: k, min_separation } => {
+                write!(f, "by the log of who took part: {users} users, none more than {k} times")?;
+                match min_separation {
+                    Some(b) => write!(f, ", at least {b} rounds apart"),
+                    None => Ok(()),
+                }
             }
         }
     }

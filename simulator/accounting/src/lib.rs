@@ -44,6 +44,7 @@
 
 pub mod analytic;
 pub mod calibrate;
+pub mod correlated;
 mod erfcx;
 mod error;
 mod event;

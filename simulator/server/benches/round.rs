@@ -11,6 +11,7 @@ use siskin::checkin::{
 use siskin::data::SliceStore;
 use siskin::session::{Config, Outcome, Poll, Session};
 use siskin_server::optim::FedAvgConfig;
+use siskin_server::privacy::Noise;
 use siskin_server::round::{Answer, Close, GlobalModel, Optimizer, Pruning, Round, Selection, Server, Settings};
 
 const FRAME: usize = 16 * 1024;
@@ -36,6 +37,7 @@ fn server() -> Server {
         close: Close::Deadline,
         training,
         privacy: Privacy { clip_norm: 1.0, noise_multiplier: 1.0, source: NoiseSource::Server },
+        noise: Noise::Independent,
         quantization: Quantization { step: 0.1, rounding: Rounding::Stochastic },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000, probe: 0 },
         optimizer: Optimizer::FedAvg(FedAvgConfig::default()),

@@ -14,3 +14,6 @@ pub mod aggregate;
 pub mod optim;
 pub mod privacy;
 pub mod round;
+
+/// The accountant that the server asks, whose types are in its settings.
+pub use siskin_accounting as accounting;

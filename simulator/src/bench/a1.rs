@@ -13,6 +13,7 @@ use siskin::checkin::{
 use siskin::model::{Buffers, Draw, Graph, train_step};
 use siskin::session::Config;
 use siskin_server::optim::FedAvgConfig;
+use siskin_server::privacy::Noise;
 use siskin_server::round::{Close, GlobalModel, Optimizer, Pruning, Selection, Server, Settings, select};
 use std::time::{Duration, Instant};
 
@@ -107,6 +108,7 @@ fn server(benchmark: &Benchmark, codec: Codec) -> Result<Server, RunError> {
         close: Close::Deadline,
         training: training(),
         privacy: Privacy { clip_norm: codec.clip_norm, noise_multiplier: 0.0, source: NoiseSource::Server },
+        noise: Noise::Independent,
         quantization: Quantization { step, rounding: Rounding::Stochastic },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 1 << 20, probe: 0 },
         optimizer: Optimizer::FedAvg(FedAvgConfig::default()),

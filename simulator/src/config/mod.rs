@@ -234,6 +234,7 @@ impl RunConfig {
                     NoiseOn::Device => NoiseSource::Device { shares: self.fleet.cohort },
                 },
             },
+            noise: siskin_server::privacy::Noise::Independent,
             quantization: Quantization {
                 step: step as f32,
                 rounding: match self.compression.rounding {

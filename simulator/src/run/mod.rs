@@ -18,7 +18,7 @@ use crate::report::{RunReport, WriteError, Written, check_writable, write_all};
 use siskin::arena::ArenaError;
 use siskin::checkin::Policy;
 use siskin::session::Config;
-use siskin_server::round::{Server, ServerError, select};
+use siskin_server::round::{Server, ServerError};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -148,7 +148,7 @@ fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Re
         let round = server.open()?;
         cost.observe(&round, &device);
         let mut coins = stream(seed, Purpose::Selection, u64::from(number), 0);
-        let selected = select(server.settings(), data.devices(), &mut coins);
+        let selected = server.select(&mut coins);
         let mut noise = stream(seed, Purpose::Noise, u64::from(number), 0);
         let (mut record, largest) =
             run_round(&mut server, round, data, &selected, &device, &time, seed, &mut noise, &mut kept, &mut timing)?;

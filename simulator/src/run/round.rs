@@ -93,7 +93,9 @@ pub fn run_round(
     let (plan, live) = (round.offer.plan.clone(), round.offer.graph.live);
     let reports = runs.iter().filter(|r| matches!(r.ended, Ended::Reported(Outcome::Accepted)));
     let payload: u64 = reports.map(|r| r.up.report_payload).sum();
-    let closed = server.close(round, noise)?;
+    let took_part: Vec<u64> =
+        runs.iter().filter(|r| matches!(r.ended, Ended::Reported(_))).map(|r| r.device as u64).collect();
+    let closed = server.close_of(round, &took_part, noise)?;
     timing.step += since.elapsed();
 
     let accepted = closed.counts.accepted;

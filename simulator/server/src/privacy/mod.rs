@@ -18,9 +18,13 @@
 //! 2^-63 a coordinate and round, for which a strict accountant may add to `dp_delta`.
 //! Where that is not good enough the devices add discrete Gaussian noise instead, which is exact. Time and memory
 //! accesses do not hide the deviates from who can watch the server's processor.
+//!
+//! [`PromisedSum::noise`] draws it afresh in every round; [`correlated`] makes it so that it cancels in the sum of rounds.
 
+pub mod correlated;
 mod gaussian;
 
+pub use correlated::{CorrelatedNoise, Noise, StateError};
 pub use gaussian::Gaussian;
 
 use crate::aggregate::{PromisedSum, divide};
@@ -48,6 +52,22 @@ pub enum NoiseError {
     TooLarge {
         /// Sigma in units of `step / 2^16`.
         units: f64,
+    },
+    /// Correlated noise over other coordinates than the sum's.
+    #[error("correlated noise over {expected} coordinates for a sum over {got}")]
+    Coordinates {
+        /// The noise's.
+        expected: usize,
+        /// The sum's.
+        got: usize,
+    },
+    /// Correlated noise that is not what the sum was promised.
+    #[error("noise_multiplier {got} for a sum that was promised {promised}")]
+    Promise {
+        /// By the sum's plan.
+        promised: f64,
+        /// The noise's.
+        got: f64,
     },
 }
 
@@ -99,7 +119,8 @@ pub struct AppliedNoise {
     pub clip_norm: f32,
     /// Largest weight of a report.
     pub max_weight: u32,
-    /// Standard deviation on each coordinate of the sum, in the units of the params.
+    /// Standard deviation on each coordinate of the sum, in the units of the params; with correlated noise, that of the
+    /// independent deviates that it is made of.
     pub sigma: f64,
     /// Live coordinates, each with its own deviate.
     pub coordinates: usize,

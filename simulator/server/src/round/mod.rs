@@ -13,6 +13,6 @@ pub use collector::{Collected, Collector, Counts};
 pub use model::{GlobalModel, ModelError, TensorView};
 pub use offer::{Answer, Exchange, Offer, OfferError, RequestKind, Round};
 pub use pruning::{Algorithm, Pruning};
-pub use selection::select;
+pub use selection::{select, select_spaced};
 pub use server::{Closed, Server, ServerError};
 pub use settings::{Close, Optimizer, Selection, Settings, SettingsError};

@@ -2,28 +2,58 @@
 
 use super::{Selection, Settings};
 use rand_core::Rng;
+use siskin_accounting::correlated::{Participation, ParticipationLog};
 
 /// Picks devices `0..population`, in ascending order. Reproducible from the state of `rng`.
 pub fn select(settings: &Settings, population: usize, rng: &mut impl Rng) -> Vec<usize> {
     match settings.selection {
+        Selection::Poisson => flip(0..population, settings.rate(population), rng).collect(),
+        Selection::Fixed => draw(0..population, settings.picked(population), rng),
+    }
+}
+
+/// Picks of the devices `0..population` that may take part again by the log and the rule, in ascending order: those whose
+/// last round is at least b before this one and who took part fewer than k times. As many as [`select`] picks, if so many
+/// are left ([`Selection::Poisson`]: on average). Reproducible from the state of `rng`. Devices are users of the log by
+/// their number.
+///
+/// No amplification by sampling follows from it: who was in the last rounds cannot be in this one.
+pub fn select_spaced(
+    settings: &Settings,
+    population: usize,
+    log: &ParticipationLog,
+    rule: Participation,
+    rng: &mut impl Rng,
+) -> Vec<usize> {
+    let free: Vec<usize> = (0..population).filter(|device| log.admits(*device as u64, rule).is_ok()).collect();
+    match settings.selection {
         Selection::Poisson => {
-            // 2^64 times the rate: a coin with 64 bits.
-            let threshold = settings.rate(population) * 18_446_744_073_709_551_616.0;
-            let threshold = if threshold >= 18_446_744_073_709_551_615.0 { u64::MAX } else { threshold as u64 };
-            (0..population).filter(|_| rng.next_u64() <= threshold).collect()
+            let rate = settings.over_selection * f64::from(settings.cohort) / free.len().max(1) as f64;
+            flip(free.into_iter(), rate.min(1.0), rng).collect()
         }
         Selection::Fixed => {
-            let wanted = (settings.over_selection * f64::from(settings.cohort)).ceil() as usize;
-            let wanted = wanted.min(population);
-            // Selection sampling (Knuth, TAOCP 3.4.2, algorithm S).
-            let mut picked = Vec::with_capacity(wanted);
-            for device in 0..population {
-                let left = (population - device) as u64;
-                if (u64::from(rng.next_u32()) * left) >> 32 < (wanted - picked.len()) as u64 {
-                    picked.push(device);
-                }
-            }
-            picked
+            let wanted = settings.picked(free.len());
+            draw(free.into_iter(), wanted, rng)
         }
     }
+}
+
+/// An independent coin of 64 bits a device.
+fn flip(devices: impl Iterator<Item = usize>, rate: f64, rng: &mut impl Rng) -> impl Iterator<Item = usize> {
+    let threshold = rate * 18_446_744_073_709_551_616.0;
+    let threshold = if threshold >= 18_446_744_073_709_551_615.0 { u64::MAX } else { threshold as u64 };
+    devices.filter(move |_| rng.next_u64() <= threshold)
+}
+
+/// Exactly so many: selection sampling (Knuth, TAOCP 3.4.2, algorithm S).
+fn draw(devices: impl ExactSizeIterator<Item = usize>, wanted: usize, rng: &mut impl Rng) -> Vec<usize> {
+    let mut picked = Vec::with_capacity(wanted);
+    let all = devices.len();
+    for (seen, device) in devices.enumerate() {
+        let left = (all - seen) as u64;
+        if (u64::from(rng.next_u32()) * left) >> 32 < (wanted - picked.len()) as u64 {
+            picked.push(device);
+        }
+    }
+    picked
 }

@@ -3,13 +3,15 @@
 use super::collector::{Collector, CollectorError};
 use super::form::Masks;
 use super::model::bitmap;
+use super::selection::{select, select_spaced};
 use super::{Close, Counts, GlobalModel, ModelError, Offer, OfferError, Round, Selection, Settings, SettingsError};
 use crate::aggregate::{Closed as ClosedSum, Denominator, MeanError, scatter};
 use crate::optim::{OptimError, ServerOptimizer};
-use crate::privacy::NoiseError;
-use rand_core::CryptoRng;
+use crate::privacy::{CorrelatedNoise, NoiseError, StateError};
+use rand_core::{CryptoRng, Rng};
 use siskin::checkin::NoiseSource;
 use siskin::model::sparsity::Bitmap;
+use siskin_accounting::correlated::{ParticipationLog, StrategyError, Violation};
 use siskin_accounting::{Adjacency, Enforcement, Event, Guarantee, Ledger};
 use std::num::NonZeroU64;
 
@@ -46,6 +48,23 @@ pub enum ServerError {
     /// The accountant.
     #[error(transparent)]
     Accounting(#[from] siskin_accounting::Error),
+    /// The accountant of correlated noise.
+    #[error(transparent)]
+    Strategy(#[from] StrategyError),
+    /// The state of correlated noise.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// Correlated noise is made for who takes part when: a round that does not say it releases nothing.
+    #[error("{named} participants were named of a round with {accepted} reports; correlated noise needs all of them")]
+    Participants {
+        /// Users that were named.
+        named: usize,
+        /// Reports in the sum.
+        accepted: u64,
+    },
+    /// Somebody is in the round who must not be: nothing is released.
+    #[error("the round releases nothing: {0}")]
+    Violation(Violation),
 }
 
 /// What a round came to.
@@ -74,6 +93,10 @@ pub struct Server {
     model: GlobalModel,
     optimizer: Box<dyn ServerOptimizer + Send + Sync>,
     ledger: Ledger,
+    /// With [`Noise`](crate::privacy::Noise) that is correlated; the ledger is not asked then.
+    correlated: Option<CorrelatedNoise>,
+    /// Who took part in which of its rounds.
+    log: ParticipationLog,
     round: u32,
     max_frame: usize,
     /// Of the rounds before, as their devices may have kept them.
@@ -110,8 +133,20 @@ impl Server {
             // Nothing is assumed of who comes when: at worst one device is in every round.
             Ledger::unsampled(Adjacency::ZeroOut, u64::from(rounds.max(1)))?
         };
-        let server =
-            Self { settings, population, model, optimizer, ledger, round: 0, max_frame, masks: Masks::default() };
+        let plan = settings.noise.plan(f64::from(settings.privacy.noise_multiplier))?;
+        let correlated = plan.map(|plan| CorrelatedNoise::new(plan, &model.mask(), model.size())).transpose()?;
+        let server = Self {
+            settings,
+            population,
+            model,
+            optimizer,
+            ledger,
+            correlated,
+            log: ParticipationLog::new(),
+            round: 0,
+            max_frame,
+            masks: Masks::default(),
+        };
         server.open()?;
         Ok(server)
     }
@@ -144,12 +179,45 @@ impl Server {
         self.settings.training.learning_rate = rate;
     }
 
-    /// Privacy so far.
+    /// Privacy so far. With correlated noise: if everybody keeps to the rule of participation.
     ///
     /// # Errors
     /// [`ServerError::Accounting`] for a `dp_delta` outside (0, 1).
     pub fn guarantee(&self) -> Result<Guarantee, ServerError> {
-        Ok(self.ledger.guarantee(self.settings.dp_delta)?)
+        let dp_delta = self.settings.dp_delta;
+        Ok(match &self.correlated {
+            Some(noise) => noise.plan().guarantee_after(Adjacency::ZeroOut, dp_delta, noise.rounds())?,
+            None => self.ledger.guarantee(dp_delta)?,
+        })
+    }
+
+    /// Privacy so far, by who took part when; without correlated noise, the [`guarantee`](Self::guarantee).
+    ///
+    /// # Errors
+    /// [`ServerError::Strategy`] if somebody broke the rule of participation.
+    pub fn certify(&self) -> Result<Guarantee, ServerError> {
+        match &self.correlated {
+            Some(noise) => Ok(noise.plan().certify(&self.log, Adjacency::ZeroOut, self.settings.dp_delta)?),
+            None => self.guarantee(),
+        }
+    }
+
+    /// Who took part in which round; nobody unless the noise is correlated.
+    pub fn participation(&self) -> &ParticipationLog {
+        &self.log
+    }
+
+    /// The state of correlated noise.
+    pub fn correlated_noise(&self) -> Option<&CorrelatedNoise> {
+        self.correlated.as_ref()
+    }
+
+    /// Picks the devices of the next round: with correlated noise, of those that may take part again.
+    pub fn select(&self, rng: &mut impl Rng) -> Vec<usize> {
+        match self.settings.noise.participation() {
+            Some(rule) => select_spaced(&self.settings, self.population, &self.log, rule, rng),
+            None => select(&self.settings, self.population, rng),
+        }
     }
 
     /// Opens the next round.
@@ -165,14 +233,32 @@ impl Server {
     /// Closes a round: sum, noise, mean, step, mask, account. `rng` gives the server's noise.
     ///
     /// # Errors
-    /// [`ServerError`]; the model is then as it was.
+    /// [`ServerError`]; the model is then as it was. With correlated noise, [`ServerError::Participants`] for a round with
+    /// reports: see [`close_of`](Self::close_of).
     pub fn close(&mut self, round: Round, rng: &mut impl CryptoRng) -> Result<Closed, ServerError> {
+        self.close_of(round, &[], rng)
+    }
+
+    /// Closes a round in which these users took part: everybody whose report may be in the sum, at the least. Correlated
+    /// noise hangs on it; reports themselves do not say whose they are. A participation counts whether or not the round
+    /// releases anything, as it does in the device's own ledger.
+    ///
+    /// # Errors
+    /// [`ServerError`]; the model is then as it was. With correlated noise, [`ServerError::Participants`] if there are fewer
+    /// than reports, [`ServerError::Violation`] if one of them must not take part: nothing is released.
+    pub fn close_of(
+        &mut self,
+        round: Round,
+        participants: &[u64],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Closed, ServerError> {
         let (offer, collector) = round.into_parts();
         self.masks.remember(offer.mask, self.settings.pruning.remembered as usize);
         let collected = collector.finish();
         let counts = collected.counts;
         let needed = self.needed();
         let stepped = counts.accepted >= needed;
+        self.admit(participants, counts.accepted)?;
         let reclipped = collected.sum.counts().clipped;
         let mut update_norm = None;
         let mut delta = None;
@@ -180,10 +266,22 @@ impl Server {
             let fixed = self.denominator(collected.sum.plan().max_weight.get());
             let mean = match collected.sum.close() {
                 ClosedSum::Plain(sum) => sum.mean(fixed.map_or(Denominator::Realised, Denominator::Fixed))?,
-                ClosedSum::Promised(sum) => sum.noise(rng)?.mean(fixed.unwrap_or(NonZeroU64::MIN)),
+                ClosedSum::Promised(sum) => {
+                    let noised = match &mut self.correlated {
+                        Some(noise) => {
+                            self.log.end_round(participants.iter().copied());
+                            sum.correlate(noise, rng)?
+                        }
+                        None => sum.noise(rng)?,
+                    };
+                    noised.mean(fixed.unwrap_or(NonZeroU64::MIN))
+                }
             };
             update_norm = Some(libm::sqrt(mean.iter().map(|v| f64::from(*v) * f64::from(*v)).sum()));
             delta = Some(self.step(&mean)?);
+        } else if let Some(noise) = &mut self.correlated {
+            self.log.end_round(participants.iter().copied());
+            noise.advance(rng);
         }
         // A round that was given up released nothing, but its number has been used.
         if stepped {
@@ -198,6 +296,19 @@ impl Server {
         };
         let guarantee = self.guarantee()?;
         Ok(Closed { counts, reclipped, stepped, needed, update_norm, closed_ms, guarantee })
+    }
+
+    /// With correlated noise, that everybody in a round is named and may be in it.
+    fn admit(&self, participants: &[u64], accepted: u64) -> Result<(), ServerError> {
+        let Some(rule) = self.settings.noise.participation() else { return Ok(()) };
+        if (participants.len() as u64) < accepted {
+            return Err(ServerError::Participants { named: participants.len(), accepted });
+        }
+        participants.iter().try_for_each(|user| self.log.admits(*user, rule)).map_err(ServerError::Violation)?;
+        // Twice in one round is too soon as well.
+        let mut here = ParticipationLog::new();
+        here.end_round(participants.iter().copied());
+        here.keeps(rule).map_err(ServerError::Violation)
     }
 
     /// Reports that a round needs: where devices carry the noise, all the shares of it.
@@ -246,6 +357,9 @@ impl Server {
         if self.settings.pruning.update(&mut self.model, self.round, delta, growth)? {
             let round = self.round;
             set_mask(&mut *self.optimizer, &self.model).map_err(|source| ServerError::Optim { round, source })?;
+            if let Some(noise) = &mut self.correlated {
+                noise.follow(&self.model.mask())?;
+            }
         }
         Ok(())
     }

@@ -2,8 +2,9 @@
 
 use super::Pruning;
 use crate::optim::{FedAdam, FedAdamConfig, FedAvg, FedAvgConfig, OptimError, ServerOptimizer};
+use crate::privacy::Noise;
 use serde::{Deserialize, Serialize};
-use siskin::checkin::{Population, Privacy, Quantization, Training, Upload};
+use siskin::checkin::{NoiseSource, Population, Privacy, Quantization, Training, Upload};
 
 /// Everything of a population but its model.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,8 @@ pub struct Settings {
     pub training: Training,
     /// Bound and noise.
     pub privacy: Privacy,
+    /// How the server's noise hangs together from round to round, and who may then take part when.
+    pub noise: Noise,
     /// The grid.
     pub quantization: Quantization,
     /// Weight and size of reports.
@@ -122,7 +125,35 @@ impl Settings {
         within("dp-delta", self.dp_delta, 1e-300, 0.999)?;
         within("noise multiplier", f64::from(self.privacy.noise_multiplier), 0.0, 1e6)?;
         within("clip norm", f64::from(self.privacy.clip_norm), 1e-12, 1e12)?;
+        self.check_participation(population)
+    }
+
+    /// That cohorts can be filled by devices that keep to the rule that correlated noise is made for.
+    fn check_participation(&self, population: usize) -> Result<(), SettingsError> {
+        let Some(rule) = self.noise.participation() else { return Ok(()) };
+        let error = |name, got, range: String| Err(SettingsError { name, got, range });
+        if self.privacy.source != NoiseSource::Server || self.privacy.noise_multiplier <= 0.0 {
+            let got = f64::from(self.privacy.noise_multiplier);
+            return error("noise multiplier", got, "above 0, and the server's, for correlated noise".to_owned());
+        }
+        let picked = self.picked(population) as u64;
+        let most = population as u64 / picked.max(1);
+        let (rounds, separation) = (u64::from(rule.rounds()), u64::from(rule.min_separation()));
+        if separation.min(rounds) > most {
+            let range = format!("at most {most}, the {population} devices over the {picked} that each round asks");
+            return error("minimum separation", separation as f64, range);
+        }
+        let least = (rounds * picked).div_ceil(population as u64);
+        if u64::from(rule.most()) < least {
+            let range = format!("at least {least}: {rounds} rounds ask {picked} of {population} devices each");
+            return error("the most participations of a device", f64::from(rule.most()), range);
+        }
         Ok(())
+    }
+
+    /// Devices that [`Selection::Fixed`] picks of `population`.
+    pub fn picked(&self, population: usize) -> usize {
+        ((self.over_selection * f64::from(self.cohort)).ceil() as usize).min(population)
     }
 
     /// Probability with which [`Selection::Poisson`] picks a device.
