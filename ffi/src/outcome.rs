@@ -227,7 +227,8 @@ fn numbers(cause: Abandoned) -> (f64, f64) {
         Abandoned::Checkpoint(
             CheckpointError::Round { expected, got }
             | CheckpointError::Length { expected, got }
-            | CheckpointError::Live { expected, got, .. },
+            | CheckpointError::Live { expected, got, .. }
+            | CheckpointError::Block { expected, got, .. },
         ) => (expected.into(), got.into()),
         Abandoned::Store(StoreError::Shape { expected, got }) => (expected.into(), got.into()),
         Abandoned::Store(StoreError::Label { label, classes, .. }) => (classes.into(), label.into()),

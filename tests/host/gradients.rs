@@ -1,7 +1,7 @@
 //! Gradients of whole networks against differences of their losses: every layer, over every storage, with branches that meet
 //! again, frozen layers in between and buffers that share their places.
 
-use crate::problem::{conv, plan_of, pruned, settings};
+use crate::problem::{blocks, conv, plan_of, pruned, settings};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use siskin::arena::MemoryPlan;
@@ -9,7 +9,7 @@ use siskin::checkin::{Layer, LayerSpec, Loss, ModelSpec, Path, Storage, Train, W
 use siskin::model::kernel::IGNORE;
 use siskin::model::{Buffers, Draw, Parameters, Role, backward, forward_training};
 use siskin::optim::Gradients;
-use siskin_server::round::{GlobalModel, Offer};
+use siskin_server::round::{GlobalModel, Offer, Server, Settings};
 
 const ANY: Storage = Storage { live: 1, path: Path::Dense };
 const DRAW: Draw = Draw { seed: 9, step: 3 };
@@ -38,7 +38,7 @@ struct Net {
 }
 
 impl Net {
-    fn new(model: &ModelSpec, crossover: f32, batch: usize, seed: u64) -> Self {
+    fn new(model: &ModelSpec, settings: &Settings, batch: usize, seed: u64) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let mut uniform = move || (rng.next_u64() >> 40) as f32 / (1 << 23) as f32 - 1.0;
         let mut global = GlobalModel::new(model, seed).unwrap();
@@ -54,10 +54,9 @@ impl Net {
             at += tensor.values.len();
         }
         global = GlobalModel::from_params(model, params).unwrap();
-        global.prune(0.3).unwrap();
-        let settings = pruned(settings(), 0.3, crossover);
-        let offer = Offer::new(&settings, &global, 0, 16 * 1024).unwrap();
-        let values = offer.values(&global);
+        let server = Server::new(settings.clone(), 10, 10, global, 16 * 1024).unwrap();
+        let (offer, global) = (server.open().unwrap().offer, server.model());
+        let values = offer.values(global);
         let mut plan = plan_of(offer.plan.model.clone());
         plan.training.batch = batch as u16;
         let memory = MemoryPlan::new(&plan, &offer.graph, 1024);
@@ -183,9 +182,9 @@ impl Net {
 
 fn check(name: &str, input: [u16; 3], layers: Vec<Layer>, loss: Loss) {
     let model = ModelSpec { input, layers: layers.into_iter().collect(), loss };
-    for (storage, crossover) in [("sparse", 1.0), ("masked", 0.0)] {
+    for (storage, settings) in [("sparse", pruned(settings(), 0.3, 1.0)), ("masked", pruned(settings(), 0.3, 0.0))] {
         for batch in [1, 3, 8] {
-            Net::new(&model, crossover, batch, 5 + batch as u64).check(&format!("{name}, {storage}, batch {batch}"));
+            Net::new(&model, &settings, batch, 5 + batch as u64).check(&format!("{name}, {storage}, batch {batch}"));
         }
     }
 }
@@ -206,6 +205,30 @@ fn smooth_activations() {
         LayerSpec::LogSoftmax.into(),
     ];
     check("smooth", [4, 1, 1], layers, CE);
+}
+
+/// Outputs that four divides: blocks in every layer, frozen ones too.
+#[test]
+fn whole_blocks() {
+    for frozen in [None, Some(2)] {
+        let mut layers = vec![
+            dense(8),
+            LayerSpec::Tanh.into(),
+            dense(12),
+            LayerSpec::Gelu.into(),
+            back(LayerSpec::Concat, [0, 2]),
+            dense(4),
+        ];
+        if let Some(layer) = frozen {
+            layers[layer].train = Train::Bias;
+        }
+        let model = ModelSpec { input: [5, 1, 1], layers: layers.iter().copied().collect(), loss: CE };
+        for batch in [1, 3, 8, 17] {
+            let mut net = Net::new(&model, &blocks(settings(), 0.3, 1.0), batch, 5 + batch as u64);
+            assert!(net.offer.graph.tensors.iter().all(|t| !t.role.prunes() || t.path == Path::Block));
+            net.check(&format!("blocks, frozen {frozen:?}, batch {batch}"));
+        }
+    }
 }
 
 #[test]

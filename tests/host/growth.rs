@@ -4,6 +4,7 @@ use crate::ask::{check_in, upload};
 use crate::device::{play, play_in};
 use crate::problem::{Examples, Profile, config, mlp, plan_of, profiles, rigl, rng, settings};
 use siskin::checkin::{Path, Plan, PlanError, Policy, PolicyViolation};
+use siskin::model::sparsity::SparsityType;
 use siskin::model::{Buffers, Draw, Graph, Role, backward};
 use siskin::optim::Gradients;
 use siskin::report::{GrowthError, Header, Report};
@@ -141,7 +142,12 @@ fn the_mask_moves_to_where_most_devices_point_whatever_the_order() {
         for (index, (old, new)) in before.tensors().zip(after.tensors()).enumerate() {
             let live = |t: &[bool]| t.iter().filter(|l| **l).count();
             assert_eq!(live(old.live), live(new.live));
-            let sum = |i: usize| sums.get(&(index, i as u32)).copied().unwrap_or(0);
+            let named = |i: usize| sums.get(&(index, i as u32)).copied().unwrap_or(0);
+            let cols = old.shape[1];
+            let sum = |i: usize| match profile.settings.pruning.kind {
+                SparsityType::Block { .. } => (0..4).map(|r| named((i / cols / 4 * 4 + r) * cols + i % cols)).sum(),
+                _ => named(i),
+            };
             let grown: Vec<usize> = (0..old.live.len()).filter(|i| new.live[*i] && !old.live[*i]).collect();
             moved += grown.len();
             let least = grown.iter().map(|i| sum(*i)).min().unwrap_or(u64::MAX);

@@ -130,7 +130,7 @@ proptest! {
 
     #[test]
     fn restored_from_forged_bytes(
-        which in 0usize..8, stage in any::<prop::sample::Index>(), mutations in mutations(), early in any::<bool>(),
+        which in 0usize..13, stage in any::<prop::sample::Index>(), mutations in mutations(), early in any::<bool>(),
     ) {
         let profile = &profiles()[which];
         let saves = saves(profile);
@@ -152,7 +152,7 @@ proptest! {
     /// Frames of a server that means ill, in every stage, whole and in pieces.
     #[test]
     fn responses_that_make_no_sense(
-        which in 0usize..8,
+        which in 0usize..13,
         steps in 0usize..40,
         responses in prop::collection::vec(any_response(), 1..6),
         piece in prop_oneof![Just(usize::MAX), 1usize..100],

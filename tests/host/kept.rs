@@ -3,7 +3,7 @@
 use crate::ask::{ask, check_in};
 use crate::device::{Lent, Line, MANY_POLLS};
 use crate::moved::{Moved, moving, wide};
-use crate::problem::{Profile, config, pruned, rigl, rng, settings};
+use crate::problem::{Profile, blocks, config, pruned, rigl, rng, settings};
 use proptest::prelude::*;
 use siskin::checkin::{
     CheckpointError, KeptMask, Policy, PolicyViolation, checkpoint_len, checkpoint_masks, masks_len,
@@ -99,6 +99,11 @@ fn rounds_are_the_same_with_changes_as_with_whole_masks() {
         );
         let (changes, moved) = side_by_side("gradual", moving(Algorithm::Magnitude, 0.9, crossover));
         assert!(changes > 8 && moved > 8, "{changes} of {moved}");
+        for algorithm in [Algorithm::Set, Algorithm::RigL] {
+            let settings = blocks(moving(algorithm, 0.9, crossover), 0.9, crossover);
+            let (changes, moved) = side_by_side("in blocks", settings);
+            assert!(changes > 20 && moved > 20, "{changes} of {moved}");
+        }
     }
     assert_eq!(side_by_side("dense", settings()), (0, 0));
 }

@@ -2,6 +2,7 @@
 
 mod ask;
 mod bits;
+mod blocks;
 mod device;
 mod faults;
 mod golden;

@@ -36,14 +36,18 @@ pub(crate) struct Net {
 
 impl Net {
     fn pattern(&self, index: usize) -> Pattern<'_> {
-        let before = self.graph.tensors[..index].iter().filter(|t| t.has_pattern());
-        let (rows, cols) = before.fold((0, 0), |(r, c), t| (r + t.rows as usize + 1, c + t.live as usize));
+        let lists = |t: &siskin::model::Tensor| {
+            let height = t.pattern_height();
+            (t.rows as usize / height + 1, t.live as usize / height)
+        };
+        let before = self.graph.tensors[..index].iter().filter(|t| t.has_pattern()).map(lists);
+        let (rows, cols) = before.fold((0, 0), |(r, c), (rows, cols)| (r + rows, c + cols));
         let tensor = &self.graph.tensors[index];
         if !tensor.has_pattern() {
             return Pattern { row_ptr: &[], cols: &[] };
         }
-        let row_ptr = &self.row_ptrs[rows..][..tensor.rows as usize + 1];
-        Pattern { row_ptr, cols: &self.columns[cols..][..tensor.live as usize] }
+        let (own_rows, own_cols) = lists(tensor);
+        Pattern { row_ptr: &self.row_ptrs[rows..][..own_rows], cols: &self.columns[cols..][..own_cols] }
     }
 
     fn at(&self, index: usize) -> usize {
@@ -78,6 +82,10 @@ impl Net {
                             Path::Sparse => {
                                 portable::csr_forward(self.pattern(i), w, b, x, &mut y, inputs, outputs, batch);
                             }
+                            Path::Block => {
+                                let pattern = self.pattern(i).blocks();
+                                portable::block_forward(pattern, w, b, x, &mut y, inputs, outputs, batch);
+                            }
                         }
                     }
                     (LayerSpec::Conv2d { window, .. }, Some(i)) => {
@@ -86,6 +94,7 @@ impl Net {
                         match self.graph.tensors[i].path {
                             Path::Dense => portable::conv_forward(&g, w, b, x, &mut y, batch),
                             Path::Sparse => portable::csr_conv_forward(self.pattern(i), &g, w, b, x, &mut y, batch),
+                            Path::Block => unreachable!("convolutions have none"),
                         }
                     }
                     other => panic!("{other:?}"),
@@ -112,22 +121,33 @@ impl Net {
                             LayerSpec::Conv2d { window, .. } => Some(convolution(&self.graph, node, &window)),
                             _ => None,
                         };
-                        let (pattern, sparse) = (self.pattern(i), self.graph.tensors[i].path == Path::Sparse);
+                        let (pattern, path) = (self.pattern(i), self.graph.tensors[i].path);
                         let (w, _) = self.weights(&local, i);
-                        match (geometry, sparse) {
-                            (Some(g), false) => portable::conv_input_grad(&g, w, &dy, &mut dx, batch),
-                            (Some(g), true) => portable::csr_conv_input_grad(pattern, &g, w, &dy, &mut dx, batch),
-                            (_, false) => portable::dense_input_grad(w, &dy, &mut dx, inputs, outputs, batch),
-                            (_, true) => portable::csr_input_grad(pattern, w, &dy, &mut dx, inputs, outputs, batch),
+                        match (geometry, path) {
+                            (Some(g), Path::Dense) => portable::conv_input_grad(&g, w, &dy, &mut dx, batch),
+                            (Some(g), _) => portable::csr_conv_input_grad(pattern, &g, w, &dy, &mut dx, batch),
+                            (_, Path::Dense) => portable::dense_input_grad(w, &dy, &mut dx, inputs, outputs, batch),
+                            (_, Path::Sparse) => {
+                                portable::csr_input_grad(pattern, w, &dy, &mut dx, inputs, outputs, batch);
+                            }
+                            (_, Path::Block) => {
+                                portable::block_input_grad(pattern.blocks(), w, &dy, &mut dx, inputs, outputs, batch);
+                            }
                         }
                         let mut sink = self.sink(training, i, &mut local, &mut velocity);
-                        match (geometry, sparse) {
-                            (Some(g), false) => portable::conv_weight_grad(&g, &dy, x, batch, &mut sink),
-                            (Some(g), true) => {
+                        match (geometry, path) {
+                            (Some(g), Path::Dense) => portable::conv_weight_grad(&g, &dy, x, batch, &mut sink),
+                            (Some(g), _) => {
                                 portable::csr_conv_weight_grad(pattern, &g, &dy, x, batch, &mut sink);
                             }
-                            (_, false) => portable::dense_weight_grad(&dy, x, inputs, outputs, batch, &mut sink),
-                            (_, true) => portable::csr_weight_grad(pattern, &dy, x, inputs, outputs, batch, &mut sink),
+                            (_, Path::Dense) => portable::dense_weight_grad(&dy, x, inputs, outputs, batch, &mut sink),
+                            (_, Path::Sparse) => {
+                                portable::csr_weight_grad(pattern, &dy, x, inputs, outputs, batch, &mut sink);
+                            }
+                            (_, Path::Block) => {
+                                let pattern = pattern.blocks();
+                                portable::block_weight_grad(pattern, &dy, x, inputs, outputs, batch, &mut sink);
+                            }
                         }
                         let mut sink = self.sink(training, i + 1, &mut local, &mut velocity);
                         let channels = node.output.channels as usize;

@@ -7,6 +7,7 @@ use siskin::checkin::{
     Quantization, Rounding, Storage, Training, Upload, Weighting, Window,
 };
 use siskin::data::SliceStore;
+use siskin::model::sparsity::{Pooling, SparsityType};
 use siskin::session::Config;
 use siskin_server::optim::FedAvgConfig;
 use siskin_server::privacy::Noise;
@@ -118,6 +119,13 @@ pub(crate) fn pruned(settings: Settings, sparsity: f32, crossover: f32) -> Setti
     Settings { pruning: Pruning { sparsity, crossover: Some(crossover), ..settings.pruning }, ..settings }
 }
 
+/// As [`pruned`], in blocks of four outputs by one input, which have loops of their own.
+pub(crate) fn blocks(settings: Settings, sparsity: f32, crossover: f32) -> Settings {
+    let settings = pruned(settings, sparsity, crossover);
+    let kind = SparsityType::Block { rows: 4, cols: 1, pooling: Pooling::Mean };
+    Settings { pruning: Pruning { kind, ..settings.pruning }, ..settings }
+}
+
 /// As [`pruned`], with a mask that moves after every round: each plan asks for a growth probe.
 pub(crate) fn rigl(settings: Settings, sparsity: f32, crossover: f32) -> Settings {
     let settings = pruned(settings, sparsity, crossover);
@@ -176,6 +184,9 @@ pub(crate) fn profiles() -> Vec<Profile> {
         profile("cnn-masked-50-noise", cnn(), noisy(pruned(base(), 0.5, 0.0))),
         profile("mlp-rigl-70", mlp(), stochastic(rigl(base(), 0.7, 1.0))),
         profile("cnn-rigl-masked-50", cnn(), rigl(base(), 0.5, 0.0)),
+        profile("mlp-blocks-70", mlp(), stochastic(blocks(base(), 0.7, 1.0))),
+        profile("mlp-blocks-50-noise", mlp(), noisy(proximal(blocks(base(), 0.5, 1.0)))),
+        profile("mlp-blocks-rigl-70", mlp(), stochastic(blocks(rigl(base(), 0.7, 1.0), 0.7, 1.0))),
     ]
 }
 

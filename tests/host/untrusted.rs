@@ -3,7 +3,7 @@
 
 use crate::ask::{ask, check_in};
 use crate::device::{Lent, play};
-use crate::problem::{Profile, chain, config, dense, mlp, plan_of, profiles, rng};
+use crate::problem::{Examples, Profile, chain, config, dense, mlp, plan_of, profiles, rng};
 use proptest::prelude::*;
 use siskin::arena::{MemoryPlan, required_bytes};
 use siskin::checkin::{CheckpointError, Layer, LayerSpec, ModelSpec, Path, Plan, PlanError, Storage, Train, Window};
@@ -26,7 +26,7 @@ pub(crate) fn mutate(bytes: &mut [u8], mutations: &[(prop::sample::Index, u8)]) 
     }
 }
 
-fn encoded(plan: &Plan) -> Vec<u8> {
+pub(crate) fn encoded(plan: &Plan) -> Vec<u8> {
     let mut out = vec![0; 16 * 1024];
     let n = plan.encode(&mut out).unwrap();
     out.truncate(n);
@@ -49,8 +49,9 @@ fn weigh(bytes: &[u8]) -> Result<usize, PlanError> {
 }
 
 fn any_storage() -> impl Strategy<Value = Storage> {
-    let live = prop_oneof![1u32..2000, any::<u32>()];
-    (live, prop_oneof![Just(Path::Dense), Just(Path::Sparse)]).prop_map(|(live, path)| Storage { live, path })
+    let live = prop_oneof![1u32..2000, (1u32..500).prop_map(|blocks| 4 * blocks), any::<u32>()];
+    (live, prop_oneof![Just(Path::Dense), Just(Path::Sparse), Just(Path::Block)])
+        .prop_map(|(live, path)| Storage { live, path })
 }
 
 fn any_window() -> impl Strategy<Value = Window> {
@@ -149,7 +150,7 @@ proptest! {
     }
 
     #[test]
-    fn plans_with_some_bytes_changed(which in 0usize..8, mutations in mutations(), cut in any::<prop::sample::Index>()) {
+    fn plans_with_some_bytes_changed(which in 0usize..13, mutations in mutations(), cut in any::<prop::sample::Index>()) {
         let mut bytes = encoded(&profiles()[which].round(FRAME).offer.plan);
         prop_assert!(weigh(&bytes[..cut.index(bytes.len())]).is_err());
         mutate(&mut bytes, &mutations);
@@ -174,13 +175,26 @@ proptest! {
 
 /// Plays a session against answers that are made here: a task with `checkpoint` for whatever it says.
 fn with_checkpoint(plan: &[u8], announced: u32, checkpoint: &[u8], chunk: usize) -> Outcome {
-    let profile = &profiles()[3];
+    with_examples(plan, announced, checkpoint, chunk, &profiles()[3].examples(0)).0
+}
+
+/// The same over other examples, with the report.
+pub(crate) fn with_examples(
+    plan: &[u8],
+    announced: u32,
+    checkpoint: &[u8],
+    chunk: usize,
+    examples: &Examples,
+) -> (Outcome, Option<Vec<u8>>) {
+    let mut report = None;
     let mut lent = Lent::new(200_000);
     let mut session = Session::new(lent.bytes(), config(FRAME), &mut rng(1)).unwrap();
     let round = Plan::decode(plan).map_or(0, |p| p.round);
     for now in 0..10_000 {
-        match session.poll(now, &mut profile.examples(0).store()) {
-            Poll::Finished(outcome) => return outcome,
+        let poll = session.poll(now, &mut examples.store());
+        report = session.report().map(<[u8]>::to_vec).or(report);
+        match poll {
+            Poll::Finished(outcome) => return (outcome, report),
             Poll::Working { .. } => {}
             Poll::Receive { .. } => panic!("every request is answered"),
             Poll::Send => {
@@ -212,7 +226,7 @@ fn with_checkpoint(plan: &[u8], announced: u32, checkpoint: &[u8], chunk: usize)
     panic!("the session hangs")
 }
 
-fn damage(outcome: Outcome) -> CheckpointError {
+pub(crate) fn damage(outcome: Outcome) -> CheckpointError {
     match outcome {
         Outcome::Abandoned { cause: Abandoned::Checkpoint(e), .. } => e,
         other => panic!("{other:?}"),
@@ -278,7 +292,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn checkpoints_with_some_bytes_changed(which in 0usize..8, mutations in mutations(), chunk in 1usize..700) {
+    fn checkpoints_with_some_bytes_changed(which in 0usize..13, mutations in mutations(), chunk in 1usize..700) {
         let offer = profiles()[which].round(FRAME).offer;
         let (plan, mut bad) = (encoded(&offer.plan), offer.checkpoint);
         mutate(&mut bad, &mutations);
@@ -319,7 +333,7 @@ proptest! {
     /// bounded by the clip norm.
     #[test]
     fn reports_with_some_bytes_changed(
-        which in 0usize..8, mutations in mutations(), cut in prop::option::of(any::<prop::sample::Index>()), weight in 0u32..3,
+        which in 0usize..13, mutations in mutations(), cut in prop::option::of(any::<prop::sample::Index>()), weight in 0u32..3,
     ) {
         let mut profile = profiles().remove(which);
         profile.settings.min_fraction = 0.0;

@@ -252,38 +252,66 @@ pub struct Storage {
     pub path: Path,
 }
 
-/// Loops over every weight, or over the live ones.
+/// Loops over every weight, or over the live ones: how they are listed and in which order they lie in memory. A checkpoint
+/// and a report carry live weights in the same order, row by row, whatever the path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Path {
     /// The whole matrix; pruned entries are held at zero. Faster above the [`crossover`](Path::crossover).
     Dense,
-    /// Compressed rows: memory and time in proportion to the live weights.
+    /// Compressed rows: memory and time in proportion to the live weights. Any mask; those of N:M groups run here too.
     Sparse,
+    /// Blocks of four consecutive outputs by one input, which live or die together: one column for four weights. Of
+    /// [`LayerSpec::Dense`] alone, with outputs that four divides; a mask that has other than whole blocks is refused. (The
+    /// blocks of other layers run as [`Sparse`](Self::Sparse).)
+    Block,
 }
 
 impl Path {
-    /// The density up to which a training step runs faster over the live weights: the measured crossover, for a batch and
-    /// for a convolution or another layer. Memory speaks for [`Sparse`](Path::Sparse) at any density below 1.
+    /// The density up to which a training step runs faster over compressed rows than over all weights: the measured crossover,
+    /// for a batch and for a convolution or another layer. Memory speaks for [`Sparse`](Path::Sparse) at any density below 1.
     ///
     /// | batch | fully connected, 64 to 1024 inputs | 3x3 convolution |
     /// |---|---|---|
-    /// | 1 | 26 to 37 % | 77 % and more |
-    /// | 2 to 7 | below 10 to 33 % | as above |
-    /// | 8, 16, 24, 32 | 40 to 67 % | 93 % |
-    /// | more, whole eights | 34 % | as above |
-    /// | other | 24 to 32 % | as above |
+    /// | 1 | 45 to 58 % | 77 % and more |
+    /// | 2 to 7 | below 8 to 50 % | as above |
+    /// | 8, 16, 32 | 40 to 69 % | 93 % |
+    /// | 9 to 15 | 8 to 38 % | as above |
+    /// | 24, more whole eights | 35 to 46 % | as above |
+    /// | other | 24 to 33 % | as above |
     ///
-    /// Where `siskin bench sparse` found a step (forward, both gradients, update in place) of compressed rows as fast as
-    /// one of the dense loops, on one core with AVX-512; the values are at the lower end.
+    /// Where a step (forward, both gradients, update in place) took as long as one of the dense loops on one core of an AMD EPYC
+    /// (family 26, AVX-512) that had other work; the values are at the lower end. The fully connected layers by
+    /// `siskin bench sparse --sizes 64,128,512,1024 --batches 1,2,4,7,8,12,16,32,40 --channels 0 --passes 30 --turn-us 300
+    /// --densities 95,85,75,65,55,45,35,25,15,8`, and the same of 64 to 512 inputs with `--batches 1,9,20,24,36,64`.
     pub const fn crossover(batch: u16, convolution: bool) -> f32 {
         match batch {
             _ if convolution => 0.75,
-            1 => 0.3,
-            8 | 16 | 24 | 32 => 0.4,
-            2..8 => 0.15,
-            40.. if batch.is_multiple_of(8) => 0.3,
+            1 => 0.45,
+            8 | 16 | 32 => 0.4,
+            2..16 => 0.15,
+            _ if batch.is_multiple_of(8) => 0.35,
             _ => 0.25,
+        }
+    }
+
+    /// As [`crossover`](Self::crossover), of [`Block`](Self::Block) and the dense loops, measured by the same commands. Blocks were
+    /// faster than compressed rows of the same density everywhere, by a third to two thirds of the time.
+    ///
+    /// | batch | fully connected, 64 to 1024 inputs |
+    /// |---|---|
+    /// | 1 | 90 to 95 % |
+    /// | 2 to 7 | 38 to 95 % |
+    /// | 8, 16, 32 | 68 to 95 % |
+    /// | 9 to 15 | 46 to 77 % |
+    /// | other | 58 to 72 % |
+    pub const fn block_crossover(batch: u16) -> f32 {
+        match batch {
+            1 => 0.9,
+            8 | 16 | 32 => 0.65,
+            2..8 => 0.4,
+            9..16 => 0.45,
+            _ => 0.55,
         }
     }
 }

@@ -11,7 +11,8 @@
 
 use super::Learner;
 use crate::model::kernel::{GradSink, Pattern, ValueSink};
-use crate::model::{Graph, Tensor, mask};
+use crate::model::mask::{self, Live};
+use crate::model::{Graph, Tensor};
 
 /// The pruned matrices that train, each with the entries that are kept of it: at most `most`, and no more than do not live.
 pub(crate) fn probed(graph: &Graph, most: u32) -> impl Iterator<Item = (usize, &Tensor, usize)> {
@@ -79,7 +80,7 @@ impl<'a> Probe<'a> {
 pub struct Keep<'s> {
     /// How many are kept, then their ranks; empty for a tensor that is not probed.
     kept: &'s mut [u64],
-    pattern: Pattern<'s>,
+    live: Live<'s>,
     cols: usize,
     values: &'s [f32],
 }
@@ -143,7 +144,7 @@ impl GradSink for Keep<'_> {
             }
             let rank = rank(magnitude.min(f32::MAX), place as u32);
             // Almost all gradients stop here: only few need a look at the pattern.
-            if rank >= self.least() && !mask::is_live(&self.pattern, self.cols, place) {
+            if rank >= self.least() && !mask::is_live(&self.live, self.cols, place) {
                 self.offer(rank);
             }
         }
@@ -176,13 +177,14 @@ impl Learner for Probe<'_> {
         let mut at = 0;
         for (_, probed, entries) in probed(self.graph, self.most) {
             if (probed.node, probed.role) == (tensor.node, tensor.role) {
-                let pattern = tensor.pattern(self.patterns.0, self.patterns.1);
+                let live = tensor.live(self.patterns.0, self.patterns.1);
                 let kept = &mut self.kept[at..at + 1 + entries];
-                return Keep { kept, pattern, cols: tensor.cols as usize, values };
+                return Keep { kept, live, cols: tensor.cols as usize, values };
             }
             at += 1 + entries;
         }
-        Keep { kept: &mut [], pattern: Pattern { row_ptr: &[], cols: &[] }, cols: 1, values }
+        let live = Live { pattern: Pattern { row_ptr: &[], cols: &[] }, height: 1 };
+        Keep { kept: &mut [], live, cols: 1, values }
     }
 
     fn complete(&mut self, _: &Tensor, _: &Pattern<'_>) {}
@@ -199,7 +201,8 @@ mod tests {
 
     fn keep(most: usize, pieces: &[(usize, Vec<f32>)]) -> Vec<(u32, f32)> {
         let mut kept = std::vec![0; 1 + most];
-        let mut keep = Keep { kept: &mut kept, pattern: PATTERN, cols: 8, values: &[] };
+        let live = Live { pattern: PATTERN, height: 1 };
+        let mut keep = Keep { kept: &mut kept, live, cols: 8, values: &[] };
         for (offset, grad) in pieces {
             keep.take(*offset, grad);
         }

@@ -162,12 +162,29 @@ pub(super) fn walk<B: Bins, S: Source>(
                 walk_row(bins, state, DenseRow, row * cols, cols, &source, &mut each)?;
             }
         }
-        Support::Csr { row_ptr, cols, .. } => {
-            for (row, ends) in row_ptr.windows(2).enumerate() {
-                let (start, end) = (ends[0] as usize, ends[1] as usize);
-                state.model.start_row(row == 0);
-                walk_row(bins, state, SparseRow(&cols[start..end]), start, end - start, &source, &mut each)?;
-            }
+        Support::Csr { row_ptr, cols, .. } => sparse_rows(bins, state, (row_ptr, cols, 1), &source, &mut each)?,
+        Support::Blocks { row_ptr, cols, height, .. } => {
+            sparse_rows(bins, state, (row_ptr, cols, height as usize), &source, &mut each)?;
+        }
+    }
+    Ok(())
+}
+
+/// All rows of lists of columns, each of `height` rows.
+#[inline(always)]
+fn sparse_rows<B: Bins, S: Source>(
+    bins: &mut B,
+    state: &mut State<'_>,
+    (row_ptr, cols, height): (&[u32], &[u16], usize),
+    source: &S,
+    each: &mut impl FnMut(usize, i32),
+) -> Result<(), Stop> {
+    for (list, ends) in row_ptr.windows(2).enumerate() {
+        let (start, end) = (ends[0] as usize, ends[1] as usize);
+        let (cols, length) = (SparseRow(&cols[start..end]), end - start);
+        for row in 0..height {
+            state.model.start_row(list == 0 && row == 0);
+            walk_row(bins, state, cols, start * height + row * length, length, source, each)?;
         }
     }
     Ok(())

@@ -23,6 +23,17 @@ pub enum Support<'a> {
         /// Number of columns, `> max(cols)`.
         width: u32,
     },
+    /// Compressed sparse rows of which several neighbours are the same: those of [`Csr`](Self::Csr), each repeated.
+    Blocks {
+        /// As of [`Csr`](Self::Csr), an entry for each `height` rows.
+        row_ptr: &'a [u32],
+        /// As of [`Csr`](Self::Csr).
+        cols: &'a [u16],
+        /// As of [`Csr`](Self::Csr).
+        width: u32,
+        /// Rows with the same columns.
+        height: u32,
+    },
 }
 
 /// What is wrong with a [`Support`].
@@ -100,6 +111,7 @@ impl<'a> Support<'a> {
         match *self {
             Self::Dense { rows, cols } => (rows as usize).saturating_mul(cols as usize),
             Self::Csr { cols, .. } => cols.len(),
+            Self::Blocks { cols, height, .. } => cols.len().saturating_mul(height as usize),
         }
     }
 
@@ -107,7 +119,7 @@ impl<'a> Support<'a> {
     pub fn width(&self) -> u32 {
         match *self {
             Self::Dense { cols, .. } => cols,
-            Self::Csr { width, .. } => width,
+            Self::Csr { width, .. } | Self::Blocks { width, .. } => width,
         }
     }
 
@@ -120,7 +132,7 @@ impl<'a> Support<'a> {
             Self::Dense { rows, cols } => {
                 (rows as usize).checked_mul(cols as usize).map(drop).ok_or(SupportError::TooLarge { rows, cols })
             }
-            Self::Csr { row_ptr, cols, width } => {
+            Self::Csr { row_ptr, cols, width } | Self::Blocks { row_ptr, cols, width, .. } => {
                 if row_ptr.first() != Some(&0) {
                     return Err(SupportError::RowStart);
                 }
@@ -137,7 +149,12 @@ impl<'a> Support<'a> {
                         cols.iter().enumerate().find(|&(_, &c)| u32::from(c) >= width).unwrap_or((0, &0));
                     return Err(SupportError::Column { position, got, width });
                 }
-                Ok(())
+                match *self {
+                    Self::Blocks { height, .. } if cols.len().checked_mul(height as usize).is_none() => {
+                        Err(SupportError::TooLarge { rows: height, cols: cols.len() as u32 })
+                    }
+                    _ => Ok(()),
+                }
             }
         }
     }

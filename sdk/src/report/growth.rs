@@ -126,14 +126,14 @@ impl Report<'_> {
             if count as usize > entries {
                 return Err(GrowthError::Count { limit: entries as u32, got: count });
             }
-            let pattern = tensor.pattern(parameters.row_ptrs, parameters.columns);
+            let live = tensor.live(parameters.row_ptrs, parameters.columns);
             let (mut next, mut highest) = (0u64, 0);
             for _ in 0..count {
                 let place = next + u64::from(take(&mut rest)?);
                 if place >= tensor.size() as u64 {
                     return Err(GrowthError::Place { limit: tensor.size() as u32, got: place });
                 }
-                if mask::is_live(&pattern, tensor.cols as usize, place as usize) {
+                if mask::is_live(&live, tensor.cols as usize, place as usize) {
                     return Err(GrowthError::Live { got: place as u32 });
                 }
                 let (level, after) = rest.split_first().ok_or(GrowthError::Malformed)?;

@@ -10,7 +10,7 @@ mod growth;
 pub use egress::EgressRecord;
 pub use growth::{GrowthError, growth_bound};
 
-use crate::checkin::{NoiseSource, Plan};
+use crate::checkin::{NoiseSource, Path, Plan};
 use crate::model::{Graph, Parameters};
 use crate::quantize::Symbols;
 use crate::range_coder::{CodeError, DecodeError, DecodeTensors, Decoder, EncodeTensors, Encoder, Support};
@@ -81,8 +81,11 @@ pub fn supports<'a>(
     columns: &'a [u16],
 ) -> impl Iterator<Item = (Support<'a>, usize)> {
     graph.tensors.iter().filter(|t| t.trained).map(move |tensor| {
-        let support = if tensor.has_pattern() {
-            let pattern = tensor.pattern(row_ptrs, columns);
+        let pattern = tensor.pattern(row_ptrs, columns);
+        let support = if tensor.path == Path::Block {
+            let (row_ptr, cols) = (pattern.row_ptr, pattern.cols);
+            Support::Blocks { row_ptr, cols, width: tensor.cols, height: tensor.pattern_height() as u32 }
+        } else if tensor.has_pattern() {
             Support::Csr { row_ptr: pattern.row_ptr, cols: pattern.cols, width: tensor.cols }
         } else {
             Support::Dense { rows: tensor.rows, cols: tensor.cols }

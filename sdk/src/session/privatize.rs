@@ -2,7 +2,7 @@
 
 use super::{Abandoned, Poll, Purpose, Session, Stage};
 use crate::arena::cast;
-use crate::checkin::Weighting;
+use crate::checkin::{Path, Weighting};
 use crate::model::{Graph, mask};
 use crate::optim::{Delta, subtract};
 use rand_core::Rng;
@@ -25,7 +25,9 @@ impl Session<'_> {
             memory.coder,
         ]);
         let (row_ptrs, columns): (&mut [u32], &mut [u16]) = (cast(row_ptrs), cast(columns));
-        let delta = gather_live(graph, row_ptrs, columns, cast(local));
+        // The values as they came are done with, and the report, which takes their place, has not begun.
+        let spare = &mut report[..memory.global.len()];
+        let delta = gather_live(graph, row_ptrs, columns, cast(local), cast(spare));
 
         let clipped = delta.clip(plan.privacy.clip_norm);
         let norm = clipped.norm_before() as f32;
@@ -64,12 +66,22 @@ impl Session<'_> {
 }
 
 /// Moves the live coordinates of masked tensors together, so that the delta is contiguous. In place: trained tensors lie first,
-/// in the order in which they travel.
-fn gather_live<'v>(graph: &Graph, row_ptrs: &[u32], columns: &[u16], values: &'v mut [f32]) -> Delta<'v> {
+/// in the order in which they travel; `spare` has as many entries.
+fn gather_live<'v>(
+    graph: &Graph,
+    row_ptrs: &[u32],
+    columns: &[u16],
+    values: &'v mut [f32],
+    spare: &mut [f32],
+) -> Delta<'v> {
     let mut to = 0;
     for tensor in graph.tensors.iter().filter(|t| t.trained) {
+        let live = tensor.live(row_ptrs, columns);
+        if tensor.path == Path::Block {
+            mask::to_rows(&live, &mut values[tensor.range()], &mut spare[..tensor.stored()]);
+        }
         if tensor.is_masked() {
-            mask::each_live(&tensor.pattern(row_ptrs, columns), tensor.cols as usize, |place| {
+            mask::each_live(&live, tensor.cols as usize, |place| {
                 values[to] = values[tensor.at as usize + place];
                 to += 1;
             });

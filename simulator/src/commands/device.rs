@@ -6,7 +6,6 @@ use clap::{Arg, ArgMatches, Command};
 use siskin::arena::MemoryPlan;
 use siskin::checkin::{Plan, checkpoint_len};
 use siskin::model::Graph;
-use siskin_simulator::report::Kernel;
 use siskin_simulator::run::summary::{arena_parts, layers_of};
 use std::io::Write;
 
@@ -86,12 +85,15 @@ pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
         return Ok(());
     }
     writeln!(out, "plan of round {} for {}", plan.round, plan.population)?;
-    writeln!(out, "\nlayer     kind                                          params     live  loops   multiply-adds")?;
+    writeln!(
+        out,
+        "\nlayer     kind                                          params     live  loops       multiply-adds"
+    )?;
     for l in layers.iter().filter(|l| l.params > 0) {
-        let kernel = if l.kernel == Kernel::Csr { "sparse" } else { "dense" };
+        let kernel = l.kernel.name();
         writeln!(
             out,
-            "{:<9} {:<42} {:>9} {:>8}  {kernel:<6} {:>14}",
+            "{:<9} {:<42} {:>9} {:>8}  {kernel:<10} {:>14}",
             l.name, l.kind, l.params, l.live, l.multiply_adds
         )?;
     }

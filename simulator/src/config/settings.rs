@@ -63,7 +63,7 @@ pub const SETTINGS: &[Setting] = &[
     s("pruning", "sparsity", "", "fraction of all params that is zero; biases and adapters stay"),
     s("pruning", "prune_algorithm", "", "`magnitude`, `saliency`, each also `global-`, `static`, `set` or `rigl`"),
     s("pruning", "prune_distribution", "", "over the layers: `uniform` or `erk` (small layers stay denser)"),
-    s("pruning", "prune_type", "", "`unstructured`, N:M as `2:4`, `block:4x1`, `channel`"),
+    s("pruning", "prune_type", "", "`unstructured`, N:M as `2:4`, `block:4x1` (has loops of its own), `channel`"),
     s("pruning", "prune_start", "round", "first round of gradual pruning"),
     s("pruning", "prune_end", "round", "end of gradual pruning; magnitude prunes at once where it is the start"),
     s("pruning", "prune_every", "rounds", "between two masks"),

@@ -128,6 +128,20 @@ pub enum Kernel {
     Dense,
     /// Compressed sparse rows: live params only.
     Csr,
+    /// Blocks of four outputs by one input: live params only.
+    Block,
+}
+
+impl Kernel {
+    /// For people; empty where there is nothing to run.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Dense => "dense",
+            Self::Csr => "CSR",
+            Self::Block => "4x1 blocks",
+        }
+    }
 }
 
 /// The last evaluation on the held-out examples.

@@ -338,7 +338,7 @@ fn hostile_text_stays_text() {
     let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
     fn poison(value: &mut serde_json::Value, evil: &str) {
         match value {
-            serde_json::Value::String(text) if !["none", "dense", "csr"].contains(&text.as_str()) => {
+            serde_json::Value::String(text) if !["none", "dense", "csr", "block"].contains(&text.as_str()) => {
                 evil.clone_into(text);
             }
             serde_json::Value::Array(items) => items.iter_mut().for_each(|item| poison(item, evil)),

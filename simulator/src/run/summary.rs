@@ -164,7 +164,11 @@ pub fn layers_of(plan: &siskin::checkin::Plan, graph: &siskin::model::Graph) -> 
                 summary.shape = vec![u64::from(first.rows), u64::from(first.cols)];
                 summary.params = tensors.iter().map(|t| t.size() as u64).sum();
                 summary.live = tensors.iter().map(|t| u64::from(t.live)).sum();
-                summary.kernel = if first.path == Path::Dense { Kernel::Dense } else { Kernel::Csr };
+                summary.kernel = match first.path {
+                    Path::Dense => Kernel::Dense,
+                    Path::Sparse => Kernel::Csr,
+                    Path::Block => Kernel::Block,
+                };
             }
             summary.multiply_adds = graph.multiply_adds_of(node).0;
             summary

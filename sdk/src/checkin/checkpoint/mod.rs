@@ -11,7 +11,7 @@
 //! | 4, 4 | only of form 1: fingerprints of the masks that change and of those that they become, little-endian |
 //! | per tensor | if it has a mask: of form 0 one bit per entry, row-major, least significant bit first, zero padding to a byte |
 //! | | of form 1 what changed in it, as [`write_mask_diff`](crate::model::sparsity::write_mask_diff) says |
-//! | | then its live values, IEEE 754 single precision, little-endian |
+//! | | then its live values, IEEE 754 single precision, little-endian, row-major whatever the path |
 //!
 //! A fingerprint is the XXH32 (seed 0) of the masks of all tensors that have one, as form 0 carries them, one after the other.
 
@@ -91,6 +91,17 @@ pub enum CheckpointError {
         /// Bits set, at least.
         got: u32,
     },
+    /// A mask has other than whole blocks where the plan says blocks.
+    Block {
+        /// Index of the tensor.
+        tensor: u8,
+        /// Row of the matrix that does not live where the first row of its block does.
+        row: u32,
+        /// The next column that lives in that first row; the number of columns if none does.
+        expected: u32,
+        /// The next column that lives in this row; the number of columns if that one does not live here.
+        got: u32,
+    },
     /// Bits behind the last entry of a mask are set.
     Padding {
         /// Index of the tensor.
@@ -120,6 +131,10 @@ impl core::fmt::Display for CheckpointError {
             Self::Live { tensor, expected, got } => {
                 write!(f, "mask of tensor {tensor} keeps {got} entries, the plan says {expected}")
             }
+            Self::Block { tensor, row, expected, got } => write!(
+                f,
+                "mask of tensor {tensor} has no whole blocks: in row {row} column {got} comes next, in its block column {expected}"
+            ),
             Self::Padding { tensor } => write!(f, "mask of tensor {tensor} has bits behind its last entry"),
             Self::NotFinite { index } => write!(f, "value {index} of the checkpoint is not finite"),
         }

@@ -4,6 +4,7 @@ use super::{
     CHANGES, CHANGES_HEADER, CheckpointError, HEADER, KeptMask, MAGIC, VERSION, WHOLE, checkpoint_len, mask_bytes,
 };
 use crate::arena::{Arena, MemoryPlan, cast};
+use crate::checkin::Path;
 use crate::model::sparsity::MaskDiffReader;
 use crate::model::{Graph, Tensor, mask};
 use serde::{Deserialize, Serialize};
@@ -186,12 +187,37 @@ impl CheckpointReader {
         let now = &bytes[..bytes.len().min(limit - within)];
         if within < mask {
             self.mask(now, tensor, from.memory, arena)?;
+        } else if tensor.path == Path::Block {
+            self.values_of_blocks(now, within - mask, tensor, from.memory, arena);
         } else {
             let at = 4 * tensor.at as usize + within - mask;
             arena.bytes_mut(from.memory.local.part(at, now.len())).copy_from_slice(now);
         }
         self.within += now.len() as u32;
         Ok(now.len())
+    }
+
+    /// Brings values, which come row by row, to their places in blocks; `from` bytes of them came before.
+    fn values_of_blocks(
+        &self,
+        mut bytes: &[u8],
+        mut from: usize,
+        tensor: &Tensor,
+        memory: &MemoryPlan,
+        arena: &mut Arena<'_>,
+    ) {
+        let [row_ptrs, columns, local] = arena.split([memory.row_ptrs, memory.columns, memory.local]);
+        let live = tensor.live(cast(row_ptrs), cast(columns));
+        let values = &mut local[4 * tensor.at as usize..][..4 * tensor.stored()];
+        while !bytes.is_empty() {
+            let (now, rest) = bytes.split_at(bytes.len().min(4 - from % 4));
+            // A pattern from a forged save may say any place.
+            let value = values.chunks_exact_mut(4).nth(live.stored_at(from / 4));
+            if let Some(to) = value.and_then(|value| value[from % 4..].get_mut(..now.len())) {
+                to.copy_from_slice(now);
+            }
+            (bytes, from) = (rest, from + now.len());
+        }
     }
 
     /// Turns bits into row pointers and columns.
@@ -290,12 +316,13 @@ impl CheckpointReader {
         let mut seen = 0;
         for tensor in &graph.tensors {
             let values = &mut local[tensor.range()];
-            let live = &values[..tensor.live as usize];
-            if !live.iter().fold(true, |all, v| all & v.is_finite()) {
-                let index = live.iter().position(|v| !v.is_finite()).unwrap_or(0);
+            let came = &values[..tensor.live as usize];
+            if !came.iter().fold(true, |all, v| all & v.is_finite()) {
+                let live = tensor.live(row_ptrs, columns);
+                let index = (0..came.len()).position(|i| !came[live.stored_at(i)].is_finite()).unwrap_or(0);
                 return Err(CheckpointError::NotFinite { index: (seen + index) as u32 });
             }
-            seen += live.len();
+            seen += came.len();
             if tensor.is_masked() {
                 mask::expand(&tensor.pattern(row_ptrs, columns), tensor.cols as usize, values);
             }
@@ -308,7 +335,7 @@ impl CheckpointReader {
 /// Calls `each` with the masks of all tensors that have one, in pieces, from patterns that are valid.
 pub(crate) fn each_mask(graph: &Graph, row_ptrs: &[u32], columns: &[u16], mut each: impl FnMut(&[u8])) {
     for tensor in graph.tensors.iter().filter(|t| t.has_pattern()) {
-        mask::each_bits(&tensor.pattern(row_ptrs, columns), tensor.cols as usize, tensor.size(), &mut each);
+        mask::each_bits(&tensor.live(row_ptrs, columns), tensor.cols as usize, tensor.size(), &mut each);
     }
 }
 
@@ -331,10 +358,14 @@ pub(crate) fn restore_masks(
 
 /// Writes the pattern of one tensor, entry after entry.
 struct PatternWriter<'m> {
-    /// One more than the tensor has rows.
+    /// One more than the pattern has lists.
     row_ptrs: &'m mut [u32],
-    /// As many as the plan says that entries live.
+    /// As many as the plan says that entries, or blocks of them, live.
     columns: &'m mut [u16],
+    /// Rows that share a list.
+    height: usize,
+    /// Live entries of the plan.
+    most: u32,
     cols: usize,
     row: usize,
     col: usize,
@@ -352,22 +383,31 @@ impl<'m> PatternWriter<'m> {
         memory: &MemoryPlan,
         arena: &'m mut Arena<'_>,
     ) -> Self {
-        let (rows, cols) = (tensor.rows as usize, tensor.cols as usize);
+        let (cols, height) = (tensor.cols as usize, tensor.pattern_height());
         let [row_ptrs, columns] = arena.split([memory.row_ptrs, memory.columns]);
-        let row_ptrs: &mut [u32] = &mut cast(row_ptrs)[tensor.row_ptr_at as usize..][..rows + 1];
-        let columns = &mut cast(columns)[tensor.cols_at as usize..][..tensor.live as usize];
+        let row_ptrs: &mut [u32] = &mut cast(row_ptrs)[tensor.row_ptr_at as usize..][..tensor.pattern_rows() + 1];
+        let columns = &mut cast(columns)[tensor.cols_at as usize..][..tensor.pattern_columns()];
         if position == 0 {
             row_ptrs[0] = 0;
         }
-        Self { row_ptrs, columns, cols, row: position / cols, col: position % cols, live, tensor: index }
+        let (row, col, most) = (position / cols, position % cols, tensor.live);
+        Self { row_ptrs, columns, height, most, cols, row, col, live, tensor: index }
     }
 
     /// The next entry; no more than the tensor has.
     fn push(&mut self, lives: bool) -> Result<(), CheckpointError> {
+        let (list, row) = (self.row / self.height, self.row % self.height);
+        if row > 0 {
+            return self.repeat(list, row, lives);
+        }
+        let first = self.row_ptrs[list];
+        // The rows of the lists before are complete.
+        let next = first.wrapping_add(self.live.wrapping_sub(first.wrapping_mul(self.height as u32)));
         if lives {
-            let Some(slot) = self.columns.get_mut(self.live as usize) else {
-                let expected = self.columns.len() as u32;
-                return Err(CheckpointError::Live { tensor: self.tensor, expected, got: self.live + 1 });
+            let Some(slot) = self.columns.get_mut(next as usize) else {
+                // A column more than there are lists: as many entries more as rows have that list.
+                let got = next.wrapping_add(1).wrapping_mul(self.height as u32);
+                return Err(CheckpointError::Live { tensor: self.tensor, expected: self.most, got });
             };
             *slot = self.col as u16;
             self.live += 1;
@@ -375,7 +415,29 @@ impl<'m> PatternWriter<'m> {
         self.col += 1;
         if self.col == self.cols {
             (self.row, self.col) = (self.row + 1, 0);
-            self.row_ptrs[self.row] = self.live;
+            self.row_ptrs[list + 1] = next.wrapping_add(u32::from(lives));
+        }
+        Ok(())
+    }
+
+    /// The next entry of a row that must have the columns of the first row of its blocks.
+    fn repeat(&mut self, list: usize, row: usize, lives: bool) -> Result<(), CheckpointError> {
+        let (first, end) = (self.row_ptrs[list], self.row_ptrs[list + 1]);
+        // What lived in the first rows of the list, and of this one. A forged save may have any row pointers.
+        let before =
+            first.wrapping_mul(self.height as u32).wrapping_add(end.wrapping_sub(first).wrapping_mul(row as u32));
+        let next = first.wrapping_add(self.live.wrapping_sub(before));
+        let expected = self.columns.get(next as usize).filter(|_| next < end).map_or(self.cols, |c| usize::from(*c));
+        // Entries come in order: the next that must live is here, or further on.
+        if lives != (expected == self.col) {
+            let got = if lives { self.col } else { self.cols };
+            let (expected, got) = (expected as u32, got as u32);
+            return Err(CheckpointError::Block { tensor: self.tensor, row: self.row as u32, expected, got });
+        }
+        self.live += u32::from(lives);
+        self.col += 1;
+        if self.col == self.cols {
+            (self.row, self.col) = (self.row + 1, 0);
         }
         Ok(())
     }

@@ -11,7 +11,8 @@ use crate::model::{Graph, Tensor};
 ///
 /// # Errors
 /// [`CheckpointError::Length`] if `out` has another length than [`checkpoint_len`] or a tensor another than its shape;
-/// [`CheckpointError::Live`] if a mask does not keep what the graph says.
+/// [`CheckpointError::Live`] if a mask does not keep what the graph says, [`CheckpointError::Block`] if it has not the whole
+/// blocks that the graph says.
 pub fn write_checkpoint<'v>(
     graph: &Graph,
     round: u32,
@@ -42,9 +43,25 @@ pub fn write_checkpoint<'v>(
         if got != tensor.live {
             return Err(CheckpointError::Live { tensor: index as u8, expected: tensor.live, got });
         }
+        check_blocks(index as u8, tensor, |i| live(&i))?;
         for i in (0..size).filter(live) {
             out[at..at + 4].copy_from_slice(&values[i].to_le_bytes());
             at += 4;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a mask of which a row differs from the first one of its block.
+fn check_blocks(index: u8, tensor: &Tensor, live: impl Fn(usize) -> bool) -> Result<(), CheckpointError> {
+    let (cols, height) = (tensor.cols as usize, tensor.pattern_height());
+    let lives = |row: usize, col: &usize| live(row * cols + col);
+    for row in (0..tensor.rows as usize).filter(|row| row % height > 0) {
+        let first = row - row % height;
+        if let Some(col) = (0..cols).find(|col| lives(row, col) != lives(first, col)) {
+            let next = |row| (col..cols).find(|col| lives(row, col)).unwrap_or(cols) as u32;
+            let got = if lives(row, &col) { col } else { cols } as u32;
+            return Err(CheckpointError::Block { tensor: index, row: row as u32, expected: next(first), got });
         }
     }
     Ok(())

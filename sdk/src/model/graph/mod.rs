@@ -9,6 +9,7 @@ pub(crate) use lifetime::{gradient_is_elementwise, is_elementwise, is_view};
 pub use tensor::{MAX_TENSORS, Role, Tensor};
 
 use crate::checkin::{Layer, LayerSpec, Loss, MAX_LAYERS, ModelSpec, PlanError, Storage, Train};
+use crate::model::kernel::BLOCK;
 use heapless::Vec;
 use shape::{Part, Shaped, shaped};
 
@@ -203,7 +204,7 @@ impl Graph {
         }
         let first_tensor = self.tensors.len() as u16;
         for part in &parts {
-            self.add_tensor(index, layer.train, part, &limit)?;
+            self.add_tensor(index, layer, part, &limit)?;
         }
         let own = self.tensors[usize::from(first_tensor)..].iter().any(|t| t.trained);
         let active = own || sources.iter().any(|&s| self.is_active(s));
@@ -237,7 +238,7 @@ impl Graph {
     fn add_tensor(
         &mut self,
         node: u8,
-        train: Train,
+        &Layer { spec, train, .. }: &Layer,
         part: &Part,
         limit: &impl Fn(&'static str, u64, u64) -> PlanError,
     ) -> Result<(), PlanError> {
@@ -250,6 +251,18 @@ impl Graph {
         let live = u64::from(storage.live);
         if live > size || live == 0 {
             return Err(limit("live weights", size, live));
+        }
+        if storage.path == crate::checkin::Path::Block {
+            let whole = |count: u64| count / BLOCK as u64 * BLOCK as u64;
+            if !matches!(spec, LayerSpec::Dense { .. }) {
+                return Err(limit("weights in blocks, of a layer that is not fully connected", 0, live));
+            }
+            if whole(rows.into()) != u64::from(rows) {
+                return Err(limit("outputs of a weight in blocks of four", whole(rows.into()), rows.into()));
+            }
+            if whole(live) != live {
+                return Err(limit("live weights in blocks of four", whole(live), live));
+            }
         }
         let trained = role.trains() && (train == Train::All || (train == Train::Bias && role.is_bias()));
         let tensor = Tensor {
@@ -349,7 +362,8 @@ impl Graph {
             let pattern = tensor.pattern(row_ptrs, columns);
             let rows = pattern.row_ptr;
             let ends = rows.first() == Some(&0) && rows.last() == Some(&(pattern.cols.len() as u32));
-            ends && rows.is_sorted()
+            ends && rows.len() == tensor.pattern_rows() + 1
+                && rows.is_sorted()
                 && rows.windows(2).all(|w| {
                     let row = &pattern.cols[w[0] as usize..w[1] as usize];
                     row.is_sorted_by(|a, b| a < b) && row.last().is_none_or(|&c| u32::from(c) < tensor.cols)

@@ -1,7 +1,8 @@
 //! One parameter tensor: its shape, how it is stored, where it lies.
 
 use crate::checkin::{MAX_LAYERS, Path};
-use crate::model::kernel::Pattern;
+use crate::model::kernel::{BLOCK, Pattern};
+use crate::model::mask::Live;
 
 /// Tensors of a network.
 pub const MAX_TENSORS: usize = 2 * MAX_LAYERS;
@@ -96,7 +97,7 @@ impl Tensor {
     pub const fn stored(&self) -> usize {
         match self.path {
             Path::Dense => self.size(),
-            Path::Sparse => self.live as usize,
+            Path::Sparse | Path::Block => self.live as usize,
         }
     }
 
@@ -105,9 +106,9 @@ impl Tensor {
         self.at as usize..self.at as usize + self.stored()
     }
 
-    /// True if the live entries are listed in a pattern (compressed rows).
+    /// True if the live entries are listed in a pattern (compressed rows or blocks).
     pub const fn has_pattern(&self) -> bool {
-        matches!(self.path, Path::Sparse) || (self.live as usize) < self.size()
+        matches!(self.path, Path::Sparse | Path::Block) || (self.live as usize) < self.size()
     }
 
     /// True if pruned entries are held at zero in a dense array.
@@ -115,17 +116,23 @@ impl Tensor {
         matches!(self.path, Path::Dense) && (self.live as usize) < self.size()
     }
 
-    /// Rows of its pattern.
+    /// Rows that share a list of columns: those of a block, or one.
+    pub const fn pattern_height(&self) -> usize {
+        if matches!(self.path, Path::Block) { BLOCK } else { 1 }
+    }
+
+    /// Lists of columns in its pattern.
     pub(crate) const fn pattern_rows(&self) -> usize {
-        self.rows as usize
+        self.rows as usize / self.pattern_height()
     }
 
     /// Columns listed in its pattern.
     pub(crate) const fn pattern_columns(&self) -> usize {
-        self.live as usize
+        self.live as usize / self.pattern_height()
     }
 
-    /// The live entries of this tensor, from the patterns of all; empty if it has none.
+    /// The live entries of this tensor, from the patterns of all; empty if it has none. Where the path is
+    /// [`Path::Block`] these are the lists of a [`BlockPattern`](crate::model::kernel::BlockPattern).
     pub fn pattern<'a>(&self, row_ptrs: &'a [u32], columns: &'a [u16]) -> Pattern<'a> {
         if !self.has_pattern() {
             return Pattern { row_ptr: &[], cols: &[] };
@@ -134,5 +141,21 @@ impl Tensor {
             row_ptr: &row_ptrs[self.row_ptr_at as usize..][..self.pattern_rows() + 1],
             cols: &columns[self.cols_at as usize..][..self.pattern_columns()],
         }
+    }
+
+    /// Where its live value number `index`, counted row by row as a checkpoint and a report carry them, lies among its
+    /// stored ones; of a dense array, where its entry number `index` lies. Blocks cost a binary search.
+    pub fn stored_at(&self, row_ptrs: &[u32], index: usize) -> usize {
+        if matches!(self.path, Path::Block) {
+            let row_ptr = &row_ptrs[self.row_ptr_at as usize..][..self.pattern_rows() + 1];
+            Live { pattern: Pattern { row_ptr, cols: &[] }, height: BLOCK }.stored_at(index)
+        } else {
+            index
+        }
+    }
+
+    /// The live entries of this tensor, row by row.
+    pub(crate) fn live<'a>(&self, row_ptrs: &'a [u32], columns: &'a [u16]) -> Live<'a> {
+        Live { pattern: self.pattern(row_ptrs, columns), height: self.pattern_height() }
     }
 }

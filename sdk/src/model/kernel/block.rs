@@ -12,7 +12,7 @@ use super::vector::{Eight, Isa, Pair, Vector};
 use super::{BlockPattern, GradSink};
 
 /// Outputs of a block.
-pub(super) const BLOCK: usize = 4;
+pub const BLOCK: usize = 4;
 
 impl BlockPattern<'_> {
     /// The blocks of a group of four outputs.

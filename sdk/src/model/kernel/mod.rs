@@ -67,6 +67,7 @@ pub use activation::{
     tanh_backward, tanh_forward,
 };
 pub use attention::AttentionGeometry;
+pub use block::BLOCK;
 pub use csr_single::csr_gradients;
 pub use dispatch::{
     avg_pool_backward, avg_pool_forward, bias_grad, block_forward, block_input_grad, block_weight_grad, conv_forward,
@@ -122,6 +123,13 @@ pub struct BlockPattern<'a> {
     pub row_ptr: &'a [u32],
     /// The input of each live block.
     pub cols: &'a [u16],
+}
+
+impl<'a> Pattern<'a> {
+    /// The same lists as those of blocks.
+    pub const fn blocks(self) -> BlockPattern<'a> {
+        BlockPattern { row_ptr: self.row_ptr, cols: self.cols }
+    }
 }
 
 /// Takes the gradient of a tensor piece by piece while it is made, so that an optimizer can update in place and no

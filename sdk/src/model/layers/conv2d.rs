@@ -50,6 +50,7 @@ pub(crate) fn forward_of(g: &ConvGeometry, w: &Weights<'_>, x: &[f32], y: &mut [
     match w.tensor.path {
         Path::Dense => kernel::conv_forward(g, w.values, w.bias, x, y, batch),
         Path::Sparse => kernel::csr_conv_forward(w.pattern, g, w.values, w.bias, x, y, batch),
+        Path::Block => unreachable!("the graph has blocks in fully connected layers alone"),
     }
 }
 
@@ -58,6 +59,7 @@ pub(crate) fn input_gradient_of(g: &ConvGeometry, w: &Weights<'_>, dy: &[f32], d
     match w.tensor.path {
         Path::Dense => kernel::conv_input_grad(g, w.values, dy, dx, batch),
         Path::Sparse => kernel::csr_conv_input_grad(w.pattern, g, w.values, dy, dx, batch),
+        Path::Block => unreachable!("the graph has blocks in fully connected layers alone"),
     }
 }
 
@@ -74,5 +76,6 @@ pub(crate) fn weight_gradient_of(
     match tensor.path {
         Path::Dense => kernel::conv_weight_grad(g, dy, x, batch, sink),
         Path::Sparse => kernel::csr_conv_weight_grad(pattern, g, dy, x, batch, sink),
+        Path::Block => unreachable!("the graph has blocks in fully connected layers alone"),
     }
 }

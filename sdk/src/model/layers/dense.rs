@@ -10,6 +10,7 @@ pub(crate) fn forward(w: &Weights<'_>, x: &[f32], y: &mut [f32], batch: usize) {
     match w.tensor.path {
         Path::Dense => kernel::dense_forward(w.values, w.bias, x, y, inputs, outputs, batch),
         Path::Sparse => kernel::csr_forward(w.pattern, w.values, w.bias, x, y, inputs, outputs, batch),
+        Path::Block => kernel::block_forward(w.pattern.blocks(), w.values, w.bias, x, y, inputs, outputs, batch),
     }
 }
 
@@ -18,6 +19,7 @@ pub(crate) fn input_gradient(w: &Weights<'_>, dy: &[f32], dx: &mut [f32], batch:
     match w.tensor.path {
         Path::Dense => kernel::dense_input_grad(w.values, dy, dx, inputs, outputs, batch),
         Path::Sparse => kernel::csr_input_grad(w.pattern, w.values, dy, dx, inputs, outputs, batch),
+        Path::Block => kernel::block_input_grad(w.pattern.blocks(), w.values, dy, dx, inputs, outputs, batch),
     }
 }
 
@@ -33,6 +35,7 @@ pub(crate) fn weight_gradient(
     match tensor.path {
         Path::Dense => kernel::dense_weight_grad(dy, x, inputs, outputs, batch, sink),
         Path::Sparse => kernel::csr_weight_grad(pattern, dy, x, inputs, outputs, batch, sink),
+        Path::Block => kernel::block_weight_grad(pattern.blocks(), dy, x, inputs, outputs, batch, sink),
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) fn forward(w: &Weights<'_>, ids: &[f32], y: &mut [f32]) {
     match w.tensor.path {
         Path::Dense => kernel::embedding_forward(w.values, ids, y, rows, dims, ids.len()),
         Path::Sparse => kernel::csr_embedding_forward(w.pattern, w.values, ids, y, rows, dims, ids.len()),
+        Path::Block => unreachable!("the graph has blocks in fully connected layers alone"),
     }
 }
 
@@ -24,5 +25,6 @@ pub(crate) fn weight_gradient(
     match tensor.path {
         Path::Dense => kernel::embedding_weight_grad(ids, dy, rows, dims, ids.len(), sink),
         Path::Sparse => kernel::csr_embedding_weight_grad(pattern, ids, dy, rows, dims, ids.len(), sink),
+        Path::Block => unreachable!("the graph has blocks in fully connected layers alone"),
     }
 }

@@ -89,6 +89,7 @@ fn recurrent<'a>(weights: &Weights<'a>) -> RecurrentWeight<'a> {
     let pattern = match weights.tensor.path {
         Path::Dense => None,
         Path::Sparse => Some(weights.pattern),
+        Path::Block => unreachable!("the graph has blocks in fully connected layers alone"),
     };
     RecurrentWeight { values: weights.values, pattern }
 }

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 enum Shape {
     Dense(u32, u32),
     Csr(Vec<u32>, Vec<u16>, u32),
+    Blocks(Vec<u32>, Vec<u16>, u32, u32),
 }
 
 impl Shape {
@@ -17,7 +18,23 @@ impl Shape {
         match self {
             Self::Dense(rows, cols) => Support::dense(*rows, *cols).unwrap(),
             Self::Csr(row_ptr, cols, width) => Support::csr(row_ptr, cols, *width).unwrap(),
+            Self::Blocks(row_ptr, cols, width, height) => {
+                Support::Blocks { row_ptr, cols, width: *width, height: *height }
+            }
         }
+    }
+
+    /// The same coordinates, every row with a list of its own.
+    fn repeated(&self) -> Self {
+        let Self::Blocks(row_ptr, cols, width, height) = self else { return self.clone() };
+        let (mut ends, mut all) = (vec![0], Vec::new());
+        for list in row_ptr.windows(2) {
+            for _ in 0..*height {
+                all.extend_from_slice(&cols[list[0] as usize..list[1] as usize]);
+                ends.push(all.len() as u32);
+            }
+        }
+        Self::Csr(ends, all, *width)
     }
 }
 
@@ -36,7 +53,12 @@ fn shape() -> impl Strategy<Value = Shape> {
             Just(vec![false; width as usize]),
             prop::collection::vec(prop::bool::weighted(0.3), width as usize)
         ];
-        prop::collection::vec(row, 0..9).prop_map(move |rows| csr(width, &rows))
+        (prop::collection::vec(row, 0..9), prop_oneof![Just(None), (0u32..6).prop_map(Some)]).prop_map(
+            move |(rows, height)| match (csr(width, &rows), height) {
+                (Shape::Csr(row_ptr, cols, width), Some(height)) => Shape::Blocks(row_ptr, cols, width, height),
+                (rows, _) => rows,
+            },
+        )
     });
     prop_oneof![(0u32..12, 0u32..80).prop_map(|(rows, cols)| Shape::Dense(rows, cols)), sparse]
 }
@@ -61,6 +83,14 @@ fn case() -> impl Strategy<Value = (Vec<Shape>, Vec<i32>)> {
 }
 
 proptest! {
+    /// Blocks are rows that are the same: to the byte.
+    #[test]
+    fn blocks_are_coded_as_their_rows((shapes, symbols) in case()) {
+        let rows: Vec<Shape> = shapes.iter().map(Shape::repeated).collect();
+        let [blocks, rows] = [&shapes, &rows].map(|all| all.iter().map(Shape::support).collect::<Vec<_>>());
+        prop_assert_eq!(encoded_all(&blocks, &symbols), encoded_all(&rows, &symbols));
+    }
+
     #[test]
     fn round_trip((shapes, symbols) in case()) {
         let tensors: Vec<_> = shapes.iter().map(Shape::support).collect();
@@ -185,6 +215,7 @@ fn refusals() {
     let bad = [
         (Support::Csr { row_ptr: &[], cols: &[], width: 1 }, SupportError::RowStart),
         (Support::Csr { row_ptr: &[1, 1], cols: &[0], width: 1 }, SupportError::RowStart),
+        (Support::Blocks { row_ptr: &[1, 1], cols: &[0], width: 1, height: 4 }, SupportError::RowStart),
         (Support::Csr { row_ptr: &[0, 2, 1], cols: &[0], width: 1 }, SupportError::RowOrder { row: 1 }),
         (Support::Csr { row_ptr: &[0, 2], cols: &[0], width: 1 }, SupportError::Length { expected: 2, got: 1 }),
         (

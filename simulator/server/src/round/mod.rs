@@ -8,6 +8,7 @@ mod pruning;
 mod selection;
 mod server;
 mod settings;
+mod units;
 
 pub use collector::{Collected, Collector, Counts};
 pub use model::{GlobalModel, ModelError, TensorView};

@@ -3,6 +3,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use siskin::checkin::{CheckpointError, LayerSpec, ModelSpec, Path, PlanError, Storage};
+use siskin::model::kernel::BLOCK;
 use siskin::model::sparsity::{Bitmap, DistributionError, SparsityError};
 use siskin::model::{Graph, Role};
 
@@ -262,21 +263,29 @@ impl GlobalModel {
     }
 
     /// The plan's view of the model: how many weights of each layer live, and which loops run for that density: the dense
-    /// ones above `crossover`, or above the measured one of the layer and `batch`.
+    /// ones above `crossover`, or above the measured one of the layer, its mask and `batch`. Below it, a pruned fully connected
+    /// layer whose mask has whole 4x1 blocks runs over these, any other over compressed rows.
     ///
     /// # Errors
     /// Never in fact: the layers fitted together before.
     pub fn spec(&self, crossover: Option<f32>, batch: u16) -> Result<ModelSpec, PlanError> {
-        let live: Vec<usize> =
-            self.tensors().filter(|t| t.role.prunes()).map(|t| t.live.iter().filter(|l| **l).count()).collect();
-        let layers = self.architecture.layers.iter();
-        let convolves: Vec<bool> =
-            layers.flat_map(|l| l.spec.storages().map(|_| matches!(l.spec, LayerSpec::Conv2d { .. }))).collect();
+        let matrices: Vec<_> = self.tensors().filter(|t| t.role.prunes()).collect();
         with_storage(&self.architecture, |index, size| {
-            let live = live[index];
-            let crossover = crossover.unwrap_or_else(|| Path::crossover(batch, convolves[index]));
-            let dense = live as f64 > f64::from(crossover) * size as f64;
-            Storage { live: live as u32, path: if dense { Path::Dense } else { Path::Sparse } }
+            let matrix = &matrices[index];
+            let live = matrix.live.iter().filter(|l| **l).count();
+            let spec = &self.architecture.layers[matrix.layer].spec;
+            let blocks = live < size && matches!(spec, LayerSpec::Dense { .. }) && has_blocks(matrix);
+            let measured = match blocks {
+                true => Path::block_crossover(batch),
+                false => Path::crossover(batch, matches!(spec, LayerSpec::Conv2d { .. })),
+            };
+            let dense = live as f64 > f64::from(crossover.unwrap_or(measured)) * size as f64;
+            let path = match (dense, blocks) {
+                (true, _) => Path::Dense,
+                (_, true) => Path::Block,
+                _ => Path::Sparse,
+            };
+            Storage { live: live as u32, path }
         })
     }
 
@@ -284,6 +293,13 @@ impl GlobalModel {
     pub(crate) fn parts(&self) -> Vec<(&[f32], Vec<u8>)> {
         self.tensors().map(|t| (t.values, bitmap(t.live))).collect()
     }
+}
+
+/// True if whole blocks of four outputs by one input live.
+fn has_blocks(matrix: &TensorView<'_>) -> bool {
+    let [rows, cols] = matrix.shape;
+    let mut groups = matrix.live.chunks(BLOCK * cols.max(1));
+    rows.is_multiple_of(BLOCK) && groups.all(|group| group.chunks(cols).all(|row| row == &group[..cols]))
 }
 
 /// One bit a param, least significant first.
@@ -310,7 +326,9 @@ fn with_storage(model: &ModelSpec, of: impl Fn(usize, usize) -> Storage) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::round::Pruning;
     use siskin::checkin::{Layer, Loss, Window};
+    use siskin::model::sparsity::{Pooling, SparsityType};
 
     #[test]
     fn each_layer_takes_the_faster_loops_for_its_density_and_batch() {
@@ -327,12 +345,27 @@ mod tests {
             storages.collect::<Vec<_>>()
         };
         assert_eq!(paths(&model, None, 8), [Path::Dense, Path::Dense]);
-        model.prune(0.65).unwrap();
-        // At 35 % live: between the crossovers of one example, of eight and of a convolution.
-        assert_eq!(paths(&model, None, 1), [Path::Sparse, Path::Dense]);
-        assert_eq!(paths(&model, None, 8), [Path::Sparse, Path::Sparse]);
+        model.prune(0.57).unwrap();
+        // At 43 % live: between the crossovers of one example, of eight and of a convolution.
+        assert_eq!(paths(&model, None, 1), [Path::Sparse, Path::Sparse]);
+        assert_eq!(paths(&model, None, 8), [Path::Sparse, Path::Dense]);
         assert_eq!(paths(&model, None, 9), [Path::Sparse, Path::Dense]);
         assert_eq!(paths(&model, Some(0.0), 8), [Path::Dense, Path::Dense]);
         assert_eq!(paths(&model, Some(1.0), 1), [Path::Sparse, Path::Sparse]);
+        let block = |sparsity| {
+            let kind = SparsityType::Block { rows: 4, cols: 1, pooling: Pooling::Mean };
+            let mut model = GlobalModel::new(&architecture, 1).unwrap();
+            Pruning { kind, ..Pruning::at_once(sparsity) }.begin(&mut model).unwrap();
+            model
+        };
+        // The same density in blocks; a convolution has no loops for them.
+        assert_eq!(paths(&block(0.57), None, 1), [Path::Sparse, Path::Block]);
+        assert_eq!(paths(&block(0.57), None, 8), [Path::Sparse, Path::Block]);
+        assert_eq!(paths(&block(0.57), None, 3), [Path::Sparse, Path::Dense]);
+        assert_eq!(paths(&block(0.2), None, 1), [Path::Dense, Path::Block]);
+        assert_eq!(paths(&block(0.2), None, 8), [Path::Dense, Path::Dense]);
+        assert_eq!(paths(&block(0.2), Some(1.0), 8), [Path::Sparse, Path::Block]);
+        // Nothing is pruned: no blocks, whatever is asked for.
+        assert_eq!(paths(&block(0.0), Some(1.0), 8), [Path::Sparse, Path::Sparse]);
     }
 }

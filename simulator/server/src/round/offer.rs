@@ -83,7 +83,7 @@ impl Offer {
         for (tensor, view) in graph.tensors.iter().zip(model.tensors()).filter(|(t, _)| t.has_pattern()) {
             let first = columns.len();
             row_ptrs.push(0);
-            for row in view.live.chunks(tensor.cols as usize) {
+            for row in view.live.chunks(tensor.cols as usize).step_by(tensor.pattern_height()) {
                 columns.extend(row.iter().enumerate().filter(|(_, l)| **l).map(|(c, _)| c as u16));
                 row_ptrs.push((columns.len() - first) as u32);
             }
@@ -131,8 +131,8 @@ impl Offer {
         let mut values = vec![0.0; self.graph.stored];
         for (tensor, view) in self.graph.tensors.iter().zip(model.tensors()) {
             let stored = view.values.iter().zip(view.live).filter(|(_, live)| tensor.path == Path::Dense || **live);
-            for (to, (value, _)) in values[tensor.range()].iter_mut().zip(stored) {
-                *to = *value;
+            for (index, (value, _)) in stored.enumerate() {
+                values[tensor.range()][tensor.stored_at(&self.row_ptrs, index)] = *value;
             }
         }
         values

@@ -20,6 +20,9 @@
 //! count as equal.) What no probe names does not grow; the live params that an update freed stay, by magnitude, where fewer
 //! are named than were freed.
 //!
+//! SET and RigL move blocks as one where the sparsity type says blocks: by the pooled absolute values of their params, and the
+//! sum of the levels of their entries.
+//!
 //! The sdk's [`sparsity`](siskin::model::sparsity) documents each algorithm. The rules here: only matrices are pruned, those of
 //! frozen layers too, but not those of adapters ([`GlobalModel::with_whole_layers`]); at least one weight of each lives (a global ranking gives a matrix that lost all its best one back); a
 //! matrix that N:M groups do not divide stays whole; blocks, channels and groups are of the matrix `[rows, columns]` that
@@ -27,11 +30,12 @@
 
 use super::model::{GlobalModel, Matrix, ModelError, bitmap};
 use super::settings::{SettingsError, within};
+use super::units::Units;
 use serde::{Deserialize, Serialize};
 use siskin::checkin::MAX_PROBE;
 use siskin::model::sparsity::{
     Bitmap, BitmapMut, Distribution, Draw, DropFraction, GlobalTensor, Schedule, Scores, SparsityError, SparsityType,
-    TensorShape, bitmap_bytes, distribute, drop_and_grow, global_mask, magnitude_scores, random_scores, set_update,
+    TensorShape, bitmap_bytes, distribute, global_mask, random_scores,
 };
 
 /// How the mask is made. As a setting's value it is one of [`Algorithm::NAMES`].
@@ -116,8 +120,9 @@ pub struct Pruning {
     pub algorithm: Algorithm,
     /// How the sparsity is shared out over the layers; one ranking over all of them has none.
     pub distribution: Distribution,
-    /// What lives or dies together. Global rankings and masks that move are unstructured. N:M groups have their own
-    /// density, whatever `sparsity` says (unless it is 0).
+    /// What lives or dies together. Global rankings are unstructured, masks that move are so or in blocks. N:M groups have
+    /// their own density, whatever `sparsity` says (unless it is 0). Fully connected layers in blocks of four outputs by one
+    /// input (or of whole numbers of these) run over loops of their own where their outputs divide by four.
     pub kind: SparsityType,
     /// Fraction of **all** params that is zero in the end. Biases are never pruned, so the weights carry it. Layers that pruning
     /// [leaves alone](GlobalModel::with_whole_layers) do not count.
@@ -177,8 +182,10 @@ impl Pruning {
             return refuse("end of pruning", f64::from(self.end), &range);
         }
         let structured = self.kind != SparsityType::Unstructured;
-        if structured && (self.algorithm.is_global() || self.algorithm.moves()) {
-            let range = "unstructured (0): one ranking over all layers and masks that move know no other";
+        let blocks = matches!(self.kind, SparsityType::Block { .. });
+        if structured && (self.algorithm.is_global() || (self.algorithm.moves() && !blocks)) {
+            let range =
+                "unstructured (0): one ranking over all layers knows no other, masks that move only blocks besides";
             return refuse("sparsity type", 1.0, range);
         }
         match self.kind {
@@ -273,24 +280,28 @@ impl Pruning {
             }
             Algorithm::Set => {
                 let fraction = self.replaced(round);
-                model.each_mask(|index, _, params, old, scratch, new| {
+                model.each_mask(|index, matrix, params, old, scratch, new| {
+                    let units = Units::new(self.kind, matrix);
                     let draw = Draw { seed: self.seed, tensor: index as u32, step: round };
-                    set_update(params, draw, fraction, old, scratch, new).map(|_| ())
+                    let grow = random_scores(units.count(), draw, None)?;
+                    units.drop_and_grow(&units.magnitudes(params), &grow, fraction, old, scratch, new)
                 })?;
             }
             Algorithm::RigL => {
                 let Some(growth) = growth else { return Ok(false) };
                 let fraction = self.replaced(round);
                 model.each_mask(|_, matrix, params, old, scratch, new| {
-                    let keep = magnitude_scores(params);
-                    let largest = params.iter().fold(f32::MIN_POSITIVE, |most, w| most.max(w.abs()));
+                    let units = Units::new(self.kind, matrix);
+                    let (keep, lived) = (units.magnitudes(params), units.live(old));
+                    let named = units.sums(&growth[matrix.start..][..matrix.size()]);
+                    let largest = keep.iter().fold(f32::MIN_POSITIVE, |most, w| most.max(*w));
                     // Those named first, from 1; then what was freed, from 0 to 1/2; what nobody named last.
-                    let grow = Scores::new(params.len(), |i| match (growth[matrix.start + i], old.get(i)) {
-                        (_, Some(true)) => 0.5 * (params[i].abs() / largest),
+                    let grow = Scores::new(units.count(), |i| match (named[i], lived[i]) {
+                        (_, true) => 0.5 * (keep[i] / largest),
                         (0, _) => -1.0,
                         (sum, _) => sum as f32,
                     });
-                    drop_and_grow(&keep, &grow, fraction, old, scratch, new).map(|_| ())
+                    units.drop_and_grow(&keep, &grow, fraction, old, scratch, new)
                 })?;
             }
         }

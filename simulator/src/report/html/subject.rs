@@ -4,7 +4,7 @@ use super::bars::{columns, spread};
 use super::number::{bytes, count, percent, setting};
 use super::page::{Column, charts, facts, paragraph, table};
 use super::{count as whole, plural};
-use crate::report::{Kernel, RunReport};
+use crate::report::RunReport;
 
 pub(super) fn devices(report: &RunReport) -> String {
     let accuracy = &report.device_accuracy;
@@ -69,11 +69,6 @@ pub(super) fn model(report: &RunReport) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for layer in &model.layers {
         let shape = layer.shape.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-        let kernel = match layer.kernel {
-            Kernel::None => "",
-            Kernel::Dense => "dense",
-            Kernel::Csr => "CSR",
-        };
         rows.push(vec![
             layer.name.clone(),
             layer.kind.clone(),
@@ -81,7 +76,7 @@ pub(super) fn model(report: &RunReport) -> String {
             count(layer.params),
             count(layer.live),
             percent(layer.sparsity()),
-            kernel.to_owned(),
+            layer.kernel.name().to_owned(),
             count(layer.multiply_adds),
             layer.accuracy_if_halved.map_or(String::new(), |a| percent(Some(a))),
         ]);

@@ -58,18 +58,22 @@ pub(crate) const fn momentum(momentum: f32) -> ClientOptimizer {
 
 /// A mask of each tensor that has one, one bit an entry, tensor after tensor in `masks`, whole bytes each.
 ///
-/// Exactly `live` entries are picked (selection sampling, Knuth, TAOCP 2, 3.4.2, algorithm S).
+/// Exactly `live` entries, or blocks of as many, are picked (selection sampling, Knuth, TAOCP 2, 3.4.2, algorithm S).
 pub(crate) fn draw_masks(graph: &Graph, numbers: &mut Numbers, masks: &mut [u8]) -> Outcome {
     let mut masks = masks;
     for tensor in graph.tensors.iter().filter(|t| t.has_pattern()) {
         let (mask, rest) = masks.split_at_mut_checked(tensor.size().div_ceil(8)).ok_or("the masks are too long")?;
         masks = rest;
         mask.fill(0);
-        let mut wanted = u64::from(tensor.live);
-        for i in 0..tensor.size() {
-            if ((numbers.next() >> 32) * (tensor.size() - i) as u64) >> 32 < wanted {
+        let (cols, height) = (tensor.cols as usize, tensor.pattern_height());
+        let (size, mut wanted) = (tensor.size() / height, u64::from(tensor.live) / height as u64);
+        for i in 0..size {
+            if ((numbers.next() >> 32) * (size - i) as u64) >> 32 < wanted {
                 wanted -= 1;
-                mask[i / 8] |= 1 << (i % 8);
+                for row in (0..height).map(|row| i / cols * height + row) {
+                    let entry = row * cols + i % cols;
+                    mask[entry / 8] |= 1 << (entry % 8);
+                }
             }
         }
     }
@@ -100,7 +104,7 @@ pub(crate) fn patterns(graph: &Graph, masks: &[u8], row_ptrs: &mut [u32], column
     let (mut rows_used, mut columns_used) = (0, 0);
     for (tensor, mask) in with_masks(graph, masks).filter(|(t, _)| t.has_pattern()) {
         let first = columns_used;
-        for row in 0..tensor.rows as usize {
+        for row in (0..tensor.rows as usize).step_by(tensor.pattern_height()) {
             row_ptrs[rows_used] = (columns_used - first) as u32;
             rows_used += 1;
             for col in (0..tensor.cols as usize).filter(|col| is_live(mask, row * tensor.cols as usize + col)) {

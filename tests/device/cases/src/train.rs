@@ -14,6 +14,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "train_dense", run: dense_mlp },
     Case { name: "train_sparse", run: sparse_mlp },
     Case { name: "train_masked", run: masked_mlp },
+    Case { name: "train_blocks", run: blocks_mlp },
     Case { name: "train_cnn", run: cnn },
 ];
 
@@ -39,6 +40,14 @@ fn masked_mlp(bench: &mut Bench<'_>) -> Outcome {
     let layers = [dense(12, 100, Path::Dense), LayerSpec::Relu, dense(4, 33, Path::Dense)];
     let mut plan = plan([1, 1, 16], &layers)?;
     plan.training.proximal = 0.01;
+    steps(bench, plan)
+}
+
+/// Blocks of four outputs by one input: an odd number of groups, and a single one.
+fn blocks_mlp(bench: &mut Bench<'_>) -> Outcome {
+    let layers = [dense(12, 60, Path::Block), LayerSpec::Relu, dense(4, 20, Path::Block)];
+    let mut plan = plan([1, 1, 16], &layers)?;
+    plan.training.optimizer = momentum(0.875);
     steps(bench, plan)
 }
 
