@@ -19,6 +19,9 @@
  *            a comment says how long they stay valid. Buffers may not overlap the arena.
  * Threads    "Any thread": no state is shared. "One thread at a time": a session may move between threads, but two calls
  *            may not meet on it; the second returns SISKIN_RESULT_BUSY, and so does a callback that calls back.
+ * Ledger     Where the configuration bounds participation or epsilon, the app keeps a ledger of SISKIN_LEDGER_BYTES: made once by
+ *            siskin_ledger_create, given to each session by siskin_session_use_ledger, stored at SISKIN_ACTION_PERSIST. What
+ *            left the device is in a log, by siskin_session_log, and read as JSON by siskin_log_json.
  * Units      Times are milliseconds, lengths are bytes, losses are nats, norms are in units of the model's parameters.
  * Linking    libsiskin_ffi.a with -lpthread -ldl -lm (Linux), or libsiskin_ffi.so; nothing else.
  * Panics     A defect of the library becomes SISKIN_RESULT_PANICKED; the session can then only be freed.
@@ -103,6 +106,21 @@
 #define SISKIN_ABI_VERSION 1
 
 /**
+ * The server sees each clipped change and adds the noise to the sum.
+ */
+#define SISKIN_PROFILE_CENTRAL 1
+
+/**
+ * Each device adds all of the noise.
+ */
+#define SISKIN_PROFILE_LOCAL 2
+
+/**
+ * Each device adds its share of the noise.
+ */
+#define SISKIN_PROFILE_DISTRIBUTED 4
+
+/**
  * Alignment that the arena must have, bytes.
  */
 #define SISKIN_ARENA_ALIGNMENT 8
@@ -111,6 +129,21 @@
  * Bytes of entropy that a session takes.
  */
 #define SISKIN_ENTROPY_BYTES 32
+
+/**
+ * Length of a ledger, always, bytes.
+ */
+#define SISKIN_LEDGER_BYTES 452
+
+/**
+ * Bytes of a log without records.
+ */
+#define SISKIN_LOG_HEAD_BYTES 8
+
+/**
+ * Bytes that each record adds to it.
+ */
+#define SISKIN_LOG_RECORD_BYTES 60
 
 /**
  * What came of a call. The numbers are stable; a newer library may return numbers that this header does not name.
@@ -201,6 +234,18 @@ enum siskin_result
      */
     SISKIN_RESULT_POLICY = 56,
     /**
+     * A ledger's bytes are damaged, or are none. The library never starts over by itself: see `siskin_ledger_reset`.
+     */
+    SISKIN_RESULT_LEDGER_BYTES = 57,
+    /**
+     * The ledger is of a version that this library does not know: `limit` is the one known, `got` the version.
+     */
+    SISKIN_RESULT_LEDGER_VERSION = 58,
+    /**
+     * The bytes are no egress log.
+     */
+    SISKIN_RESULT_LOG_BYTES = 59,
+    /**
      * The app's transport failed; `code` is the app's own number. The session is intact.
      */
     SISKIN_RESULT_TRANSPORT = 60,
@@ -247,6 +292,11 @@ enum siskin_action
      * The session is over: see `siskin_session_outcome`.
      */
     SISKIN_ACTION_FINISHED = 4,
+    /**
+     * Store the bytes of `siskin_session_ledger` durably, call `siskin_session_persisted`, go on: the report is debited, and
+     * nothing of it leaves before that is stored. Only for sessions that were given a ledger.
+     */
+    SISKIN_ACTION_PERSIST = 5,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -371,7 +421,7 @@ enum siskin_cause
      */
     SISKIN_CAUSE_POPULATION = 2,
     /**
-     * The plan breaks the app's floor.
+     * The plan breaks the app's floor: `limit` is what the app allows, `got` what the plan says or what would come of it.
      */
     SISKIN_CAUSE_POLICY = 3,
     /**
@@ -515,9 +565,10 @@ typedef struct siskin_config {
      */
     float least_noise_multiplier;
     /**
-     * Not 0: only plans whose noise is added on the device. Default: 0.
+     * Which profiles a plan may have: `SISKIN_PROFILE_CENTRAL`, `SISKIN_PROFILE_LOCAL`, `SISKIN_PROFILE_DISTRIBUTED`, added
+     * up; 0 is all of them. Default: 0.
      */
-    uint32_t noise_on_device;
+    uint32_t profiles;
     /**
      * Not 0: only plans that give every report the same weight, so that the number of examples stays on the device.
      * Default: 1.
@@ -537,9 +588,41 @@ typedef struct siskin_config {
      */
     uint32_t growth_probe;
     /**
-     * Always 0.
+     * A round must come at least so many rounds after the last one of the population in which the device took part; 0: no
+     * bound. From here on the fields bound all rounds together: where one is set, a session needs a ledger (see
+     * `siskin_session_use_ledger`), and without one gives its task back. Default: 0.
      */
-    uint32_t reserved;
+    uint32_t min_separation;
+    /**
+     * Most participations in the population; 0: no bound. Default: 0.
+     */
+    uint32_t most_participations;
+    /**
+     * Most participations in all populations together; 0: no bound. Default: 0.
+     */
+    uint32_t most_participations_in_all;
+    /**
+     * At least so long after the last participation in the population, milliseconds; 0: no bound. Default: 0.
+     */
+    uint64_t min_separation_ms;
+    /**
+     * Length of a period, milliseconds. One begins with the first participation after the last one ended; 0: every
+     * participation is a period of its own. Default: 86400000, a day.
+     */
+    uint64_t period_ms;
+    /**
+     * Largest epsilon of a period at `dp_delta`, over all populations; 0: no bound. Default: 0.
+     */
+    double largest_epsilon_per_period;
+    /**
+     * Largest epsilon of all participations at `dp_delta`, over all populations; 0: no bound. Default: 0.
+     */
+    double largest_epsilon;
+    /**
+     * The probability at which both are stated, above 0 and below 1. The device assumes no sampling and independent noise: each
+     * participation costs `1 / (2 * noise_multiplier^2)` of zero-concentrated differential privacy. Default: 1e-10.
+     */
+    double dp_delta;
 } siskin_config;
 
 /**
@@ -738,7 +821,7 @@ typedef struct siskin_egress {
      */
     uint32_t shares;
     /**
-     * When the first byte left, milliseconds on the clock that is given to the library.
+     * Just before the first byte left, milliseconds: on the clock of the ledger if there is one, else on that of the polls.
      */
     uint64_t time_ms;
     /**
@@ -746,10 +829,60 @@ typedef struct siskin_egress {
      */
     uint32_t growth;
     /**
+     * XXH32 of the report.
+     */
+    uint32_t report;
+    /**
+     * Number of the population: see `siskin_population_number`.
+     */
+    uint64_t population;
+    /**
+     * The profile: one of `SISKIN_PROFILE_CENTRAL`, `SISKIN_PROFILE_LOCAL`, `SISKIN_PROFILE_DISTRIBUTED`.
+     */
+    uint32_t profile;
+    /**
      * Always 0.
      */
     uint32_t reserved;
 } siskin_egress;
+
+/**
+ * What a ledger says.
+ */
+typedef struct siskin_ledger_summary {
+    /**
+     * `sizeof(siskin_ledger_summary)`, set by the caller.
+     */
+    uint32_t struct_size;
+    /**
+     * Participations in all populations.
+     */
+    uint32_t participations;
+    /**
+     * Changes since the device's first ledger. A ledger is stored over one that has one change less, or the same ledger.
+     */
+    uint64_t sequence;
+    /**
+     * Upper bound of the epsilon of all participations, at the `dp_delta` that was asked for; infinite if noise was not promised.
+     */
+    double epsilon;
+    /**
+     * The same of the period so far.
+     */
+    double epsilon_of_period;
+    /**
+     * How often the app reset it.
+     */
+    uint32_t resets;
+    /**
+     * The app's reason for the last time; 0 if there was none.
+     */
+    uint32_t reset_reason;
+    /**
+     * Participations that are counted no more since resets; `UINT64_MAX` if a ledger was reset that could not be read.
+     */
+    uint64_t forgotten;
+} siskin_ledger_summary;
 
 #ifdef __cplusplus
 extern "C" {
@@ -902,6 +1035,7 @@ siskin_result siskin_session_receive(struct siskin_session *session,
  * - `SISKIN_ACTION_WORK`: for nothing, step again;
  * - `SISKIN_ACTION_SEND`: until the transport takes more bytes;
  * - `SISKIN_ACTION_RECEIVE`: until there is something to read, at the latest until `next->until_ms`;
+ * - `SISKIN_ACTION_PERSIST`: until the app has stored the ledger and called `siskin_session_persisted`;
  * - `SISKIN_ACTION_FINISHED`: the session is over.
  *
  * If a callback of the transport fails, the call returns `SISKIN_RESULT_TRANSPORT`, nothing is written to `next` and the
@@ -1026,6 +1160,136 @@ siskin_result siskin_session_metrics(const struct siskin_session *session,
  */
 siskin_result siskin_session_egress(const struct siskin_session *session,
                                     struct siskin_egress *egress);
+
+/**
+ * Writes the ledger of a device that never took part in anything: for the first start after installation, and only then. A device
+ * that has lost its ledger is reset instead, so that this is remembered.
+ *
+ * Any thread.
+ *
+ * Errors:
+ * `SISKIN_RESULT_BUFFER_TOO_SMALL` below `SISKIN_LEDGER_BYTES`.
+ */
+siskin_result siskin_ledger_create(uint8_t *ledger,
+                                   size_t capacity);
+
+/**
+ * Starts a ledger over in place, because the app decided so: what was spent is counted no more. `ledger` holds the bytes that
+ * are reset, whole or damaged, `SISKIN_LEDGER_BYTES` of them; zeros if they are lost. `reason` is a number of the app's own,
+ * not 0, which the ledger keeps, with `clock_ms` and how much is forgotten. A ledger of a later version is left alone.
+ *
+ * Any thread.
+ *
+ * Errors:
+ * `SISKIN_RESULT_BUFFER_TOO_SMALL`, `SISKIN_RESULT_ARGUMENT` for the reason 0, `SISKIN_RESULT_LEDGER_VERSION`.
+ */
+siskin_result siskin_ledger_reset(uint8_t *ledger,
+                                  size_t capacity,
+                                  uint32_t reason,
+                                  uint64_t clock_ms);
+
+/**
+ * Reads a ledger for show; `dp_delta` is the probability at which its epsilons are stated.
+ *
+ * Any thread.
+ *
+ * Errors:
+ * `SISKIN_RESULT_LEDGER_BYTES`, `SISKIN_RESULT_LEDGER_VERSION`.
+ */
+siskin_result siskin_ledger_read(const uint8_t *ledger,
+                                 size_t ledger_len,
+                                 double dp_delta,
+                                 struct siskin_ledger_summary *summary);
+
+/**
+ * The number under which a population stands in ledgers and logs.
+ *
+ * Any thread.
+ */
+siskin_result siskin_population_number(const char *population, size_t population_len, uint64_t *number);
+
+/**
+ * Gives a session the device's ledger, as it is stored: after each `siskin_session_create` and `siskin_session_restore`, before
+ * the first poll. `clock_ms` is the time on a clock that goes on through restarts, such as milliseconds since 1970; from then
+ * on it moves with the clock of the polls. The library copies the bytes.
+ *
+ * One session at a time should have a device's ledger. If the stored one changes all the same before
+ * `SISKIN_ACTION_PERSIST`, which its `sequence` shows, give it to the session again instead of storing over it.
+ *
+ * One thread at a time.
+ *
+ * Errors:
+ * `SISKIN_RESULT_LEDGER_BYTES`, `SISKIN_RESULT_LEDGER_VERSION`.
+ */
+siskin_result siskin_session_use_ledger(struct siskin_session *session,
+                                        const uint8_t *ledger,
+                                        size_t ledger_len,
+                                        uint64_t clock_ms);
+
+/**
+ * Writes the session's ledger: after `SISKIN_ACTION_PERSIST`, the one to store. Store it so that a crash leaves the old bytes or
+ * the new, never neither: a new file, `fsync`, `rename` over the old one, `fsync` of the folder.
+ *
+ * One thread at a time.
+ *
+ * Errors:
+ * `SISKIN_RESULT_NOT_YET` if the session was given none, `SISKIN_RESULT_BUFFER_TOO_SMALL` below `SISKIN_LEDGER_BYTES`.
+ */
+siskin_result siskin_session_ledger(const struct siskin_session *session,
+                                    uint8_t *ledger,
+                                    size_t capacity);
+
+/**
+ * Tells the session that the bytes of `siskin_session_ledger` are stored durably. Nothing of the report leaves before.
+ *
+ * One thread at a time.
+ *
+ * Errors:
+ * `SISKIN_RESULT_NOT_YET` if there was nothing to store.
+ */
+siskin_result siskin_session_persisted(struct siskin_session *session);
+
+/**
+ * Makes an empty log of what leaves the device, for as many records as fit: `SISKIN_LOG_HEAD_BYTES` and
+ * `SISKIN_LOG_RECORD_BYTES` for each. The app stores the bytes and shows them to the user who asks.
+ *
+ * Any thread.
+ *
+ * Errors:
+ * `SISKIN_RESULT_BUFFER_TOO_SMALL` if not one fits.
+ */
+siskin_result siskin_log_create(uint8_t *log, size_t log_len);
+
+/**
+ * Adds what left in this session to a log, in the place of the oldest record if it is full; a report that is there already is not
+ * added again. Call it when the session is over, at `SISKIN_ACTION_PERSIST`, and before a session that may not come back is
+ * freed.
+ *
+ * One thread at a time.
+ *
+ * Errors:
+ * `SISKIN_RESULT_NOT_YET` as long as no byte of a report has left or is about to, `SISKIN_RESULT_LOG_BYTES`.
+ */
+siskin_result siskin_session_log(const struct siskin_session *session,
+                                 uint8_t *log,
+                                 size_t log_len);
+
+/**
+ * The records of a log, oldest first, a line of JSON each, UTF-8: `time_ms`, `population` (its number, 16 hexadecimal
+ * digits), `plan`, `round`, `report`, `bytes`, `growth_bytes`, `profile`, `clip_norm`, `noise_multiplier`, `shares`. The
+ * last line is `{"records":N,"missing":M}`: M older ones were overwritten or damaged. With `text` NULL, only the
+ * length is asked for. `text_len` receives the length with its final NUL, bytes.
+ *
+ * Any thread.
+ *
+ * Errors:
+ * `SISKIN_RESULT_LOG_BYTES`; `SISKIN_RESULT_BUFFER_TOO_SMALL` with both numbers.
+ */
+siskin_result siskin_log_json(const uint8_t *log,
+                              size_t log_len,
+                              char *text,
+                              size_t capacity,
+                              size_t *text_len);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -3,7 +3,7 @@
 use crate::guard::{Out, guard, read_versioned};
 use crate::result::{Failure, siskin_result};
 use core::ffi::c_char;
-use siskin::checkin::{MAX_POPULATION, Policy, Population};
+use siskin::checkin::{Limits, MAX_POPULATION, Policy, Population, Profiles};
 use siskin::session::{Config, MIN_FRAME};
 
 /// Longest frame that can be configured, bytes.
@@ -32,8 +32,9 @@ pub struct siskin_config {
     /// The app's floor: a plan that promises a smaller noise multiplier is refused; 0 accepts plans without noise. No
     /// default.
     pub least_noise_multiplier: f32,
-    /// Not 0: only plans whose noise is added on the device. Default: 0.
-    pub noise_on_device: u32,
+    /// Which profiles a plan may have: `SISKIN_PROFILE_CENTRAL`, `SISKIN_PROFILE_LOCAL`, `SISKIN_PROFILE_DISTRIBUTED`, added
+    /// up; 0 is all of them. Default: 0.
+    pub profiles: u32,
     /// Not 0: only plans that give every report the same weight, so that the number of examples stays on the device.
     /// Default: 1.
     pub uniform_weight: u32,
@@ -44,9 +45,39 @@ pub struct siskin_config {
     /// Not 0: also plans that ask for a growth probe, which says where the gradient of one batch of examples is largest,
     /// neither clipped nor noised. Default: 0.
     pub growth_probe: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// A round must come at least so many rounds after the last one of the population in which the device took part; 0: no
+    /// bound. From here on the fields bound all rounds together: where one is set, a session needs a ledger (see
+    /// `siskin_session_use_ledger`), and without one gives its task back. Default: 0.
+    pub min_separation: u32,
+    /// Most participations in the population; 0: no bound. Default: 0.
+    pub most_participations: u32,
+    /// Most participations in all populations together; 0: no bound. Default: 0.
+    pub most_participations_in_all: u32,
+    /// At least so long after the last participation in the population, milliseconds; 0: no bound. Default: 0.
+    pub min_separation_ms: u64,
+    /// Length of a period, milliseconds. One begins with the first participation after the last one ended; 0: every
+    /// participation is a period of its own. Default: 86400000, a day.
+    pub period_ms: u64,
+    /// Largest epsilon of a period at `dp_delta`, over all populations; 0: no bound. Default: 0.
+    pub largest_epsilon_per_period: f64,
+    /// Largest epsilon of all participations at `dp_delta`, over all populations; 0: no bound. Default: 0.
+    pub largest_epsilon: f64,
+    /// The probability at which both are stated, above 0 and below 1. The device assumes no sampling and independent noise: each
+    /// participation costs `1 / (2 * noise_multiplier^2)` of zero-concentrated differential privacy. Default: 1e-10.
+    pub dp_delta: f64,
 }
+
+/// The server sees each clipped change and adds the noise to the sum.
+pub const SISKIN_PROFILE_CENTRAL: u32 = 1;
+/// Each device adds all of the noise.
+pub const SISKIN_PROFILE_LOCAL: u32 = 2;
+/// Each device adds its share of the noise.
+pub const SISKIN_PROFILE_DISTRIBUTED: u32 = 4;
+const _: () = assert!(
+    SISKIN_PROFILE_CENTRAL == Profiles::CENTRAL.bits() as u32
+        && SISKIN_PROFILE_LOCAL == Profiles::LOCAL.bits() as u32
+        && SISKIN_PROFILE_DISTRIBUTED == Profiles::DISTRIBUTED.bits() as u32
+);
 
 /// Sets every field but `struct_size`. The privacy floor has no default: until the app has chosen `largest_clip_norm` and
 /// `least_noise_multiplier`, `siskin_session_create` refuses the configuration.
@@ -69,12 +100,19 @@ pub unsafe extern "C" fn siskin_config_default(config: *mut siskin_config) -> si
             retries: 3,
             largest_clip_norm: -1.0,
             least_noise_multiplier: -1.0,
-            noise_on_device: 0,
+            profiles: 0,
             uniform_weight: 1,
             largest_upload: 4 << 20,
             largest_download: 32 << 20,
             growth_probe: 0,
-            reserved: 0,
+            min_separation: 0,
+            most_participations: 0,
+            most_participations_in_all: 0,
+            min_separation_ms: 0,
+            period_ms: 86_400_000,
+            largest_epsilon_per_period: 0.0,
+            largest_epsilon: 0.0,
+            dp_delta: Limits::NONE.dp_delta,
         });
         Ok(())
     })
@@ -116,13 +154,48 @@ pub(crate) unsafe fn config_from(config: *const siskin_config) -> Result<Config,
     let policy = Policy {
         largest_clip_norm: config.largest_clip_norm,
         least_noise_multiplier: config.least_noise_multiplier,
-        noise_on_device: config.noise_on_device != 0,
+        profiles: profiles_from(&config)?,
         uniform_weight: config.uniform_weight != 0,
         growth_probe: config.growth_probe != 0,
         largest_upload: config.largest_upload,
         largest_download: config.largest_download,
+        limits: limits_from(&config)?,
     };
     Ok(Config { population, policy, max_frame, timeout_ms: config.timeout_ms, retries })
+}
+
+fn profiles_from(config: &siskin_config) -> Result<Profiles, Failure> {
+    let all = u32::from(Profiles::ALL.bits());
+    let chosen = if config.profiles == 0 { all } else { config.profiles };
+    u8::try_from(chosen).ok().and_then(Profiles::from_bits).ok_or_else(|| {
+        let text = format!("`profiles` is {chosen}, the sum of all is {all}");
+        Failure::argument(text).with(all.into(), chosen.into())
+    })
+}
+
+fn limits_from(config: &siskin_config) -> Result<Limits, Failure> {
+    let epsilon = |name: &str, value: f64| match value {
+        0.0 => Ok(f64::INFINITY),
+        value if value > 0.0 => Ok(value),
+        value => Err(Failure::argument(format!("`{name}` is {value}, it must be above 0, or 0 for no bound"))),
+    };
+    let count = |value: u32| if value == 0 { u32::MAX } else { value };
+    let limits = Limits {
+        min_separation: config.min_separation,
+        min_separation_ms: config.min_separation_ms,
+        most_participations: count(config.most_participations),
+        most_participations_in_all: count(config.most_participations_in_all),
+        period_ms: config.period_ms,
+        largest_epsilon_per_period: epsilon("largest_epsilon_per_period", config.largest_epsilon_per_period)?,
+        largest_epsilon: epsilon("largest_epsilon", config.largest_epsilon)?,
+        dp_delta: config.dp_delta,
+    };
+    let has_epsilon = limits.largest_epsilon.is_finite() || limits.largest_epsilon_per_period.is_finite();
+    if has_epsilon && !(config.dp_delta > 0.0 && config.dp_delta < 1.0) {
+        let text = format!("`dp_delta` is {}, it must be above 0 and below 1", config.dp_delta);
+        return Err(Failure::argument(text));
+    }
+    Ok(limits)
 }
 
 pub(crate) fn max_frame_from(max_frame: u32) -> Result<usize, Failure> {

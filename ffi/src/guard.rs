@@ -56,6 +56,8 @@ unsafe impl Versioned for crate::outcome::siskin_end {}
 unsafe impl Versioned for crate::outcome::siskin_metrics {}
 // SAFETY: as above.
 unsafe impl Versioned for crate::outcome::siskin_egress {}
+// SAFETY: as above.
+unsafe impl Versioned for crate::ledger::siskin_ledger_summary {}
 // SAFETY: as above; numbers and raw pointers: any bytes are valid.
 unsafe impl Versioned for crate::config::siskin_config {}
 // SAFETY: as above; the function pointers are `Option`s, so NULL is valid, and others are the caller's promise.

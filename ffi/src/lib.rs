@@ -15,6 +15,8 @@
 //! | [`save`] | save, restore |
 //! | [`getters`] | report, ending, metrics, egress record |
 //! | [`handle`] | who may use a session when, and the memory under it |
+//! | [`ledger`] | what the device took part in before: create, reset, give to a session, take back |
+//! | [`log`] | what left the device, and its export |
 //! | [`step`] | drives a session with callbacks, one piece of work a call |
 //! | [`plan`] | questions about a plan |
 //!
@@ -30,6 +32,8 @@ pub mod config;
 pub mod getters;
 mod guard;
 pub mod handle;
+pub mod ledger;
+pub mod log;
 pub mod outcome;
 pub mod plan;
 pub mod result;

@@ -22,6 +22,9 @@ pub enum siskin_action {
     Work = 3,
     /// The session is over: see `siskin_session_outcome`.
     Finished = 4,
+    /// Store the bytes of `siskin_session_ledger` durably, call `siskin_session_persisted`, go on: the report is debited, and
+    /// nothing of it leaves before that is stored. Only for sessions that were given a ledger.
+    Persist = 5,
 }
 
 /// What the app should do next, in detail.
@@ -48,6 +51,7 @@ impl From<Poll> for siskin_next {
             Poll::Send => next(siskin_action::Send),
             Poll::Receive { until_ms } => Self { until_ms, ..next(siskin_action::Receive) },
             Poll::Working { done, of } => Self { done, of, ..next(siskin_action::Work) },
+            Poll::Persist => next(siskin_action::Persist),
             Poll::Finished(_) => next(siskin_action::Finished),
         }
     }
@@ -105,7 +109,7 @@ pub enum siskin_cause {
     Plan = 1,
     /// The plan is for another population.
     Population = 2,
-    /// The plan breaks the app's floor.
+    /// The plan breaks the app's floor: `limit` is what the app allows, `got` what the plan says or what would come of it.
     Policy = 3,
     /// The plan does not fit the arena: `limit` is the number of bytes needed, `got` the number lent.
     Memory = 4,
@@ -245,6 +249,15 @@ pub(crate) fn policy_numbers(e: PolicyViolation) -> (f64, f64) {
         PolicyViolation::Upload { allowed, plan } | PolicyViolation::Download { allowed, plan } => {
             (allowed.into(), plan.into())
         }
+        PolicyViolation::Profile { allowed, plan } => (allowed.bits().into(), plan.bits().into()),
+        PolicyViolation::LedgerFull { populations } => (populations.into(), f64::from(populations) + 1.0),
+        PolicyViolation::Separation { least, last, plan } => (least.into(), f64::from(plan) - f64::from(last)),
+        PolicyViolation::SeparationTime { least_ms, passed_ms } => (least_ms as f64, passed_ms as f64),
+        PolicyViolation::Participations { most, would_be }
+        | PolicyViolation::ParticipationsInAll { most, would_be } => (most.into(), would_be.into()),
+        PolicyViolation::EpsilonOfPeriod { largest, would_be } | PolicyViolation::Epsilon { largest, would_be } => {
+            (largest, would_be)
+        }
         _ => (0.0, 0.0),
     }
 }
@@ -321,10 +334,16 @@ pub struct siskin_egress {
     pub noise_source: siskin_noise_source,
     /// If devices add it: the number of reports over which it is spread; else 0.
     pub shares: u32,
-    /// When the first byte left, milliseconds on the clock that is given to the library.
+    /// Just before the first byte left, milliseconds: on the clock of the ledger if there is one, else on that of the polls.
     pub time_ms: u64,
     /// Bytes of the report that are a growth probe, neither clipped nor noised: 0 unless the app allows it.
     pub growth: u32,
+    /// XXH32 of the report.
+    pub report: u32,
+    /// Number of the population: see `siskin_population_number`.
+    pub population: u64,
+    /// The profile: one of `SISKIN_PROFILE_CENTRAL`, `SISKIN_PROFILE_LOCAL`, `SISKIN_PROFILE_DISTRIBUTED`.
+    pub profile: u32,
     /// Always 0.
     pub reserved: u32,
 }
@@ -346,6 +365,9 @@ impl From<&EgressRecord> for siskin_egress {
             shares,
             time_ms: e.time_ms,
             growth: e.growth,
+            report: e.report,
+            population: e.population,
+            profile: e.profile().bits().into(),
             reserved: 0,
         }
     }

@@ -4,6 +4,8 @@ use crate::guard::{Out, guard_quietly, text_to};
 use core::ffi::c_char;
 use siskin::arena::ArenaError;
 use siskin::checkin::PlanError;
+use siskin::privacy::LedgerError;
+use siskin::report::EgressLogError;
 use siskin::session::SaveError;
 use siskin::wire::WireError;
 use std::cell::RefCell;
@@ -60,6 +62,13 @@ pub enum siskin_result {
     /// `got` what the plan says. Start a new session.
     Policy = 56,
 
+    /// A ledger's bytes are damaged, or are none. The library never starts over by itself: see `siskin_ledger_reset`.
+    LedgerBytes = 57,
+    /// The ledger is of a version that this library does not know: `limit` is the one known, `got` the version.
+    LedgerVersion = 58,
+    /// The bytes are no egress log.
+    LogBytes = 59,
+
     /// The app's transport failed; `code` is the app's own number. The session is intact.
     Transport = 60,
 
@@ -72,7 +81,7 @@ pub enum siskin_result {
 /// Any thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn siskin_result_text(result: i32) -> *const c_char {
-    const CODES: [siskin_result; 21] = [
+    const CODES: [siskin_result; 24] = [
         siskin_result::Ok,
         siskin_result::NullPointer,
         siskin_result::StructSize,
@@ -92,6 +101,9 @@ pub extern "C" fn siskin_result_text(result: i32) -> *const c_char {
         siskin_result::SavedVersion,
         siskin_result::Plan,
         siskin_result::Policy,
+        siskin_result::LedgerBytes,
+        siskin_result::LedgerVersion,
+        siskin_result::LogBytes,
         siskin_result::Transport,
         siskin_result::Internal,
     ];
@@ -122,6 +134,9 @@ impl siskin_result {
             Self::SavedVersion => c"the saved session is of an unknown version",
             Self::Plan => c"the plan is not valid",
             Self::Policy => c"the app's floor forbids the plan",
+            Self::LedgerBytes => c"the ledger is damaged",
+            Self::LedgerVersion => c"the ledger is of an unknown version",
+            Self::LogBytes => c"the bytes are no egress log",
             Self::Transport => c"the transport failed",
             Self::Internal => c"internal error",
         }
@@ -258,6 +273,28 @@ impl From<SaveError> for Failure {
             }
             SaveError::Memory(e) => e.into(),
             _ => Self::new(siskin_result::Internal, e.to_string()),
+        }
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(e: LedgerError) -> Self {
+        let (result, limit, got) = match e {
+            LedgerError::Length { expected, got } => (siskin_result::LedgerBytes, expected as f64, got as f64),
+            LedgerError::Wire(WireError::Version { known, got }) => {
+                (siskin_result::LedgerVersion, known.into(), got.into())
+            }
+            _ => (siskin_result::LedgerBytes, 0.0, 0.0),
+        };
+        Self::new(result, e.to_string()).with(limit, got)
+    }
+}
+
+impl From<EgressLogError> for Failure {
+    fn from(e: EgressLogError) -> Self {
+        match e {
+            EgressLogError::Capacity { required, got } => Self::too_short("log", required, got),
+            _ => Self::new(siskin_result::LogBytes, e.to_string()),
         }
     }
 }

@@ -13,6 +13,7 @@ use siskin::session::Poll;
 /// - `SISKIN_ACTION_WORK`: for nothing, step again;
 /// - `SISKIN_ACTION_SEND`: until the transport takes more bytes;
 /// - `SISKIN_ACTION_RECEIVE`: until there is something to read, at the latest until `next->until_ms`;
+/// - `SISKIN_ACTION_PERSIST`: until the app has stored the ledger and called `siskin_session_persisted`;
 /// - `SISKIN_ACTION_FINISHED`: the session is over.
 ///
 /// If a callback of the transport fails, the call returns `SISKIN_RESULT_TRANSPORT`, nothing is written to `next` and the

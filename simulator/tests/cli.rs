@@ -141,6 +141,23 @@ fn a_printed_configuration_gives_the_same_run() {
     assert_eq!(direct, without_timings(filed));
 }
 
+/// Every device is asked in every round, and keeps to its own ledger.
+#[test]
+fn devices_refuse_what_their_ledgers_forbid() {
+    let dir = folder("participations");
+    let everyone =
+        ["--cohort", "60", "--selection", "fixed", "--over-selection", "1", "--dropout", "0", "--min-fraction", "0.1"];
+    let run = |name: &str, more: &[&str]| {
+        let report = small_run(&dir.join(name), &[&everyone[..], more].concat());
+        let rounds = report["rounds"].as_array().unwrap().clone();
+        let number = |round: &serde_json::Value, path: &str| round.pointer(path).unwrap().as_u64().unwrap();
+        rounds.iter().map(|r| [number(r, "/reports_in"), number(r, "/dropped/refused")]).collect::<Vec<_>>()
+    };
+    assert_eq!(run("free", &[]), [[60, 0]; 4]);
+    assert_eq!(run("twice", &["--max-participations", "2"]), [[60, 0], [60, 0], [0, 60], [0, 60]]);
+    assert_eq!(run("far", &["--min-separation", "3"]), [[60, 0], [0, 60], [0, 60], [60, 0]]);
+}
+
 #[test]
 fn a_plan_says_what_it_costs() {
     let dir = folder("device");

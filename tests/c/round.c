@@ -348,6 +348,7 @@ static siskin_session *save_kill_restore(siskin_session *session)
 }
 
 #include "round_cases.h"
+#include "ledger_cases.h"
 
 #define CASE(name) { #name, name }
 static const struct {
@@ -370,6 +371,8 @@ static const struct {
     CASE(overlapping_buffers),
     CASE(endings),
     CASE(callbacks_that_fail),
+    CASE(second_participation_too_early),
+    CASE(ledgers_and_logs_as_bytes),
 };
 
 int main(int argc, char **argv)

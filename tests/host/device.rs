@@ -53,6 +53,8 @@ impl<'r> Line<'r> {
         match session.poll(self.now, store) {
             Poll::Finished(outcome) => return Some(outcome),
             Poll::Working { .. } => {}
+            // The line's device loses nothing: its memory is durable.
+            Poll::Persist => session.persisted(),
             Poll::Send => {
                 self.requests += 1;
                 self.sent += session.outgoing().len();

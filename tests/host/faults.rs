@@ -86,7 +86,7 @@ fn over(round: &Round, profile: &Profile, trouble: Trouble) -> (Outcome, u64) {
             now.set(now.get() + 250);
         }
     };
-    let between = |_: &Session<'_>| {
+    let between = |_: &mut Session<'_>| {
         polls += 1;
         polls < 100_000
     };
@@ -231,6 +231,7 @@ fn upload_with(mut answer: impl FnMut(usize, Response) -> (u64, Response)) -> (O
                 return (outcome, uploads, length.div_ceil(FRAME - FRAME_OVERHEAD - MAX_MESSAGE));
             }
             Poll::Working { .. } => {}
+            Poll::Persist => unreachable!("there is no ledger"),
             Poll::Send => {
                 length = session.report().map_or(0, <[u8]>::len);
                 if let Answer::Send(bytes, exchange) = round.handle(now, session.outgoing(), &mut out) {

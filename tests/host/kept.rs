@@ -204,6 +204,7 @@ fn answered(
         match session.poll(now, &mut moved.profile.examples(1).store()) {
             Poll::Finished(outcome) => return outcome,
             Poll::Working { .. } => {}
+            Poll::Persist => unreachable!("there is no ledger"),
             Poll::Receive { .. } => panic!("every request is answered"),
             Poll::Send => {
                 let request = session.outgoing().to_vec();

@@ -4,25 +4,30 @@ use crate::device::{Lent, play};
 use crate::moved::Moved;
 use crate::problem::{Examples, Profile, config, profiles, rng};
 use siskin::checkin::KeptMask;
-use siskin::session::{Outcome, Poll, SaveError, Session};
+use siskin::privacy::{Ledger, population_id};
+use siskin::session::{Config, Outcome, Poll, SaveError, Session};
+use siskin::wire::checksum;
 use siskin_server::round::{Answer, Round};
 
 /// What lies outside the device's memory, and what the deaths leave.
-struct World<'r> {
+pub(crate) struct World<'r> {
     round: &'r Round,
     examples: &'r Examples,
     /// The masks of an earlier round, which the host gives to every life.
     kept: Option<KeptMask<'r>>,
+    pub(crate) config: Config,
+    /// The ledger as the host stored it, which every life is given.
+    pub(crate) ledger: Option<Ledger>,
     /// Bytes on their way to the device; lost with it.
     pending: Vec<u8>,
     /// If set, a poll and the exchange that it asks for are one moment; else there is one after the poll, one when the
     /// request has arrived, one in the middle of the answer and one at its end.
     coarse: bool,
-    now: u64,
-    moment: usize,
-    report: Option<Vec<u8>>,
+    pub(crate) now: u64,
+    pub(crate) moment: usize,
+    pub(crate) report: Option<Vec<u8>>,
     /// What the host saved, moment by moment.
-    saves: Vec<Vec<u8>>,
+    pub(crate) saves: Vec<Vec<u8>>,
     out: Vec<u8>,
 }
 
@@ -32,9 +37,30 @@ enum Life {
 }
 
 impl<'r> World<'r> {
-    fn new(round: &'r Round, examples: &'r Examples) -> Self {
+    pub(crate) fn new(round: &'r Round, examples: &'r Examples) -> Self {
         let (pending, saves, out) = (Vec::new(), Vec::new(), Vec::new());
-        Self { round, examples, kept: None, pending, coarse: false, now: 1, moment: 0, report: None, saves, out }
+        Self {
+            round,
+            examples,
+            kept: None,
+            config: config(FRAME),
+            ledger: None,
+            pending,
+            coarse: false,
+            now: 1,
+            moment: 0,
+            report: None,
+            saves,
+            out,
+        }
+    }
+
+    /// With a ledger, no byte of a report may be on its way that the stored ledger does not know.
+    fn check_debited(&self, session: &Session<'_>) {
+        if let (Some(ledger), Some(report)) = (&self.ledger, session.report()) {
+            let record = ledger.of(population_id(&self.config.population)).expect("a report leaves uncounted");
+            assert_eq!((record.report, record.round), (checksum(report), self.round.offer.plan.round));
+        }
     }
 
     /// Saves, and says whether this is a moment to die. A session that is over cannot die any more.
@@ -72,7 +98,19 @@ impl<'r> World<'r> {
             match poll {
                 Poll::Finished(outcome) => return Life::Ended(outcome),
                 Poll::Working { .. } => {}
+                Poll::Persist => {
+                    // A moment before the poll's answer is heeded was above; one after it is stored, one when that is said.
+                    self.ledger = session.ledger().cloned();
+                    if let Some(dead) = self.dies(session, kill) {
+                        return dead;
+                    }
+                    session.persisted();
+                    if let Some(dead) = self.dies(session, kill) {
+                        return dead;
+                    }
+                }
                 Poll::Send => {
+                    self.check_debited(session);
                     if let Answer::Send(bytes, _) = round.handle(self.now, session.outgoing(), &mut self.out) {
                         self.pending.extend_from_slice(bytes);
                     }
@@ -104,23 +142,30 @@ impl<'r> World<'r> {
     }
 }
 
-const FRAME: usize = 1024;
-const SEED: u64 = 4;
+pub(crate) const FRAME: usize = 1024;
+pub(crate) const SEED: u64 = 4;
 
 /// Plays a device that dies whenever `kill` says so. Each life has other memory, full of rubbish.
-fn play_killed(world: &mut World<'_>, saved: Option<Vec<u8>>, kill: &dyn Fn(usize) -> bool) -> (Outcome, usize) {
+pub(crate) fn play_killed(
+    world: &mut World<'_>,
+    saved: Option<Vec<u8>>,
+    kill: &dyn Fn(usize) -> bool,
+) -> (Outcome, usize) {
     let (mut saved, mut deaths) = (saved, 0);
     loop {
         let mut lent = Lent::for_plan(&world.round.offer.plan, FRAME);
         let mut session = match &saved {
-            None => Session::new(lent.bytes(), config(FRAME), &mut rng(SEED)).unwrap(),
+            None => Session::new(lent.bytes(), world.config.clone(), &mut rng(SEED)).unwrap(),
             Some(bytes) => match world.kept {
-                None => Session::restore(lent.bytes(), config(FRAME), bytes).unwrap(),
-                Some(kept) => Session::restore_with_mask(lent.bytes(), config(FRAME), bytes, kept).unwrap(),
+                None => Session::restore(lent.bytes(), world.config.clone(), bytes).unwrap(),
+                Some(kept) => Session::restore_with_mask(lent.bytes(), world.config.clone(), bytes, kept).unwrap(),
             },
         };
         if let (None, Some(kept)) = (&saved, world.kept) {
             session = session.with_mask(kept);
+        }
+        if let Some(ledger) = &world.ledger {
+            session.use_ledger(ledger.clone(), 1_000_000 + world.now);
         }
         match world.live(&mut session, kill) {
             Life::Ended(outcome) => return (outcome, deaths),
@@ -214,7 +259,7 @@ fn killed_at_every_moment_while_changes_come() {
     }
     let mut other = moved.kept.clone();
     other[12] ^= 1;
-    let sum = siskin::wire::checksum(&other[12..]);
+    let sum = checksum(&other[12..]);
     other[8..12].copy_from_slice(&sum.to_le_bytes());
     let other = KeptMask::parse(&other).unwrap();
     let mut refused = 0;
@@ -287,6 +332,7 @@ fn a_session_that_found_nobody_is_not_lost() {
             match session.poll(now, &mut examples.store()) {
                 Poll::Finished(outcome) => break outcome,
                 Poll::Working { .. } => {}
+                Poll::Persist => unreachable!("there is no ledger"),
                 Poll::Receive { until_ms } => now = until_ms,
                 Poll::Send => {
                     let reply = round.handle(now, session.outgoing(), &mut out);
@@ -313,6 +359,7 @@ fn a_session_that_found_nobody_is_not_lost() {
             match session.poll(now, &mut examples.store()) {
                 Poll::Finished(outcome) => break outcome,
                 Poll::Working { .. } => {}
+                Poll::Persist => unreachable!("there is no ledger"),
                 Poll::Receive { until_ms } => now = until_ms,
                 Poll::Send => {
                     let reply = round.handle(now, session.outgoing(), &mut out);

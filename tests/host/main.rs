@@ -15,6 +15,7 @@ mod memory;
 mod moved;
 mod order;
 mod outcomes;
+mod participation;
 mod portable;
 mod problem;
 mod pruning;

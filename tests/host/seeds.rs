@@ -3,7 +3,9 @@
 use crate::device::{Lent, Line, play};
 use crate::moved::Moved;
 use crate::problem::{Profile, config, profiles, rng};
-use siskin::report::Report;
+use siskin::checkin::Limits;
+use siskin::privacy::{LEDGER_BYTES, Ledger, Participation, Rho};
+use siskin::report::{EGRESS_SLOT, EgressLog, Report};
 use siskin::session::Session;
 use siskin::wire::{Capabilities, FRAME_OVERHEAD, PROTOCOL_VERSION, Request, Response, UploadStatus};
 use std::path::Path;
@@ -41,6 +43,25 @@ fn saves(profile: &Profile) -> Vec<Vec<u8>> {
     }
 }
 
+/// A ledger of two populations, without its checksum.
+fn ledger() -> Vec<u8> {
+    let mut ledger = Ledger::new();
+    for (population, round) in [(1, 0), (2, 4), (1, 9)] {
+        let (rho, time_ms) = (Rho::ZERO, u64::from(round));
+        let next = Participation { population, round, rho, session: 3, report: round, time_ms };
+        ledger.debit(&Limits::NONE, &next).unwrap();
+    }
+    ledger.to_bytes()[..LEDGER_BYTES - 4].to_vec()
+}
+
+/// An egress log of one record and room for another.
+fn log() -> Vec<u8> {
+    let mut bytes = vec![0; 8 + 2 * EGRESS_SLOT];
+    let played = play(&profiles()[0].round(1024), &config(1024), 1, &mut profiles()[0].examples(1).store());
+    EgressLog::create(&mut bytes[..]).unwrap().append(&played.session.egress.unwrap());
+    bytes
+}
+
 fn seeds() -> Vec<(String, Vec<u8>)> {
     let profiles = profiles();
     let masked = &profiles[3];
@@ -62,6 +83,8 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
     for (i, saved) in saves(masked).into_iter().enumerate() {
         seeds.push((format!("restore/{i}"), saved));
     }
+    seeds.push(("ledger/ledger".into(), ledger()));
+    seeds.push(("ledger/log".into(), log()));
     let task = Response::Task { task: 1, checkpoint: offer.checkpoint.len() as u32, base: None, deadline_ms: 9 };
     let task = body(|out| task.encode(&offer.plan_bytes, out).unwrap());
     let piece =

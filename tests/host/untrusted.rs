@@ -196,6 +196,7 @@ pub(crate) fn with_examples(
         match poll {
             Poll::Finished(outcome) => return (outcome, report),
             Poll::Working { .. } => {}
+            Poll::Persist => unreachable!("there is no ledger"),
             Poll::Receive { .. } => panic!("every request is answered"),
             Poll::Send => {
                 let request = session.outgoing().to_vec();

@@ -7,8 +7,21 @@ use std::error::Error;
 use std::path::PathBuf;
 
 /// In the order in which the header tells its story.
-const SOURCES: [&str; 11] =
-    ["version", "result", "config", "callbacks", "outcome", "plan", "handle", "session", "step", "save", "getters"];
+const SOURCES: [&str; 13] = [
+    "version",
+    "result",
+    "config",
+    "callbacks",
+    "outcome",
+    "plan",
+    "handle",
+    "session",
+    "step",
+    "save",
+    "getters",
+    "ledger",
+    "log",
+];
 
 /// The folder `ffi`.
 fn root() -> PathBuf {

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod layer;
+mod limits;
 mod plan;
 mod policy;
 
@@ -11,6 +12,7 @@ pub use checkpoint::{
 };
 pub(crate) use checkpoint::{CheckpointReader, Download, KEPT_MASK_HEADER, each_mask, restore_masks, write_kept_mask};
 pub use layer::{Layer, LayerSpec, Loss, MAX_LAYERS, ModelSpec, Path, Storage, Train, Window};
+pub use limits::{Limits, Profiles};
 pub use plan::{
     ClientOptimizer, MAX_PROBE, NoiseSource, Plan, PlanError, Privacy, Quantization, RateSchedule, Rounding, Training,
     Upload, Weighting,

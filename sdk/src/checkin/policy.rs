@@ -1,6 +1,6 @@
 //! The floor that the embedding app sets: a plan that asks for less is refused on the device, whoever sent it.
 
-use super::{NoiseSource, Plan, Weighting};
+use super::{Limits, Plan, Profiles, Weighting};
 
 /// What the app allows. The plan may be stricter, never laxer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -10,8 +10,8 @@ pub struct Policy {
     pub largest_clip_norm: f32,
     /// Least noise multiplier that the plan must promise; 0 accepts plans without noise.
     pub least_noise_multiplier: f32,
-    /// Only plans whose noise is added on the device.
-    pub noise_on_device: bool,
+    /// Only plans of these profiles.
+    pub profiles: Profiles,
     /// Only plans that give every report the same weight, so that the number of examples stays on the device.
     pub uniform_weight: bool,
     /// Also plans that ask for a [growth probe](crate::optim::Probe): where the gradient of one batch is largest, neither
@@ -21,6 +21,8 @@ pub struct Policy {
     pub largest_upload: u32,
     /// Largest download of one round, bytes.
     pub largest_download: u32,
+    /// Bounds on all rounds together.
+    pub limits: Limits,
 }
 
 impl Policy {
@@ -29,15 +31,16 @@ impl Policy {
         Self {
             largest_clip_norm: f32::MAX,
             least_noise_multiplier: 0.0,
-            noise_on_device: false,
+            profiles: Profiles::ALL,
             uniform_weight: false,
             growth_probe: true,
             largest_upload: u32::MAX,
             largest_download: u32::MAX,
+            limits: Limits::NONE,
         }
     }
 
-    /// Compares a plan with the floor.
+    /// Compares a plan with the floor; [`limits`](Self::limits) are the ledger's to compare.
     ///
     /// # Errors
     /// [`PolicyViolation`] with the rule and both numbers.
@@ -51,8 +54,9 @@ impl Policy {
         if !(p.noise_multiplier >= self.least_noise_multiplier) {
             return Err(PolicyViolation::Noise { least: self.least_noise_multiplier, plan: p.noise_multiplier });
         }
-        if self.noise_on_device && matches!(p.source, NoiseSource::Server) {
-            return Err(PolicyViolation::NoiseOnServer);
+        let profile = Profiles::of(p);
+        if !self.profiles.has(profile) {
+            return Err(PolicyViolation::Profile { allowed: self.profiles, plan: profile });
         }
         if self.uniform_weight && plan.upload.weighting != Weighting::Uniform {
             return Err(PolicyViolation::Weighted);
@@ -97,8 +101,13 @@ pub enum PolicyViolation {
         /// What the plan says.
         plan: f32,
     },
-    /// The app wants noise on the device, the plan leaves it to the server.
-    NoiseOnServer,
+    /// The plan is of a profile that the app does not allow.
+    Profile {
+        /// Those that the app allows.
+        allowed: Profiles,
+        /// That of the plan.
+        plan: Profiles,
+    },
     /// The app wants uniform weights.
     Weighted,
     /// The app does not say where gradients are largest.
@@ -117,6 +126,57 @@ pub enum PolicyViolation {
         /// What the task says, bytes.
         plan: u32,
     },
+    /// The app bounds all rounds together, and the session was given no ledger.
+    NoLedger,
+    /// The ledger has no place for one more population.
+    LedgerFull {
+        /// Places that it has.
+        populations: u32,
+    },
+    /// Too few rounds after the last one of this population in which the device took part.
+    Separation {
+        /// Least difference of their numbers.
+        least: u32,
+        /// Number of the last one.
+        last: u32,
+        /// The plan's number.
+        plan: u32,
+    },
+    /// Too soon after the last participation in this population.
+    SeparationTime {
+        /// Least time between two, ms.
+        least_ms: u64,
+        /// Time that has passed, ms; 0 if the clock says that none has.
+        passed_ms: u64,
+    },
+    /// Too many participations in this population.
+    Participations {
+        /// Most that the app allows.
+        most: u32,
+        /// With this one.
+        would_be: u32,
+    },
+    /// Too many participations in all populations together.
+    ParticipationsInAll {
+        /// Most that the app allows.
+        most: u32,
+        /// With this one.
+        would_be: u32,
+    },
+    /// Too much epsilon in this period.
+    EpsilonOfPeriod {
+        /// Largest that the app allows.
+        largest: f64,
+        /// With this round, infinite if the plan promises no noise.
+        would_be: f64,
+    },
+    /// Too much epsilon in all.
+    Epsilon {
+        /// Largest that the app allows.
+        largest: f64,
+        /// With this round, infinite if the plan promises no noise.
+        would_be: f64,
+    },
 }
 
 impl core::fmt::Display for PolicyViolation {
@@ -124,11 +184,32 @@ impl core::fmt::Display for PolicyViolation {
         match self {
             Self::ClipNorm { allowed, plan } => write!(f, "clip norm {plan}, the app allows at most {allowed}"),
             Self::Noise { least, plan } => write!(f, "noise multiplier {plan}, the app wants at least {least}"),
-            Self::NoiseOnServer => write!(f, "noise is left to the server, the app wants it on the device"),
+            Self::Profile { allowed, plan } => write!(f, "profile {plan}, the app allows {allowed}"),
             Self::Weighted => write!(f, "reports are weighted by examples, the app wants uniform weights"),
             Self::GrowthProbe => write!(f, "the plan asks for a growth probe, the app does not allow it"),
             Self::Upload { allowed, plan } => write!(f, "report of up to {plan} bytes, the app allows {allowed}"),
             Self::Download { allowed, plan } => write!(f, "download of {plan} bytes, the app allows {allowed}"),
+            Self::NoLedger => write!(f, "the app bounds participation, and there is no ledger of it"),
+            Self::LedgerFull { populations } => {
+                write!(f, "one more population, the ledger has {populations} and forgets none")
+            }
+            Self::Separation { least, last, plan } => {
+                let after = i64::from(*plan) - i64::from(*last);
+                write!(f, "round {plan} is {after} after round {last}, the app wants at least {least}")
+            }
+            Self::SeparationTime { least_ms, passed_ms } => {
+                write!(f, "{passed_ms} ms since the last participation, the app wants at least {least_ms}")
+            }
+            Self::Participations { most, would_be } => {
+                write!(f, "participation {would_be} in this population, the app allows {most}")
+            }
+            Self::ParticipationsInAll { most, would_be } => {
+                write!(f, "participation {would_be} in all, the app allows {most}")
+            }
+            Self::EpsilonOfPeriod { largest, would_be } => {
+                write!(f, "epsilon {would_be:.3} in this period, the app allows {largest}")
+            }
+            Self::Epsilon { largest, would_be } => write!(f, "epsilon {would_be:.3} in all, the app allows {largest}"),
         }
     }
 }

@@ -1,17 +1,23 @@
-//! The log of what left the device.
+//! What left the device.
 
-use crate::checkin::NoiseSource;
+use crate::checkin::{NoiseSource, Profiles};
+use core::fmt;
 use serde::{Deserialize, Serialize};
 
-/// One report that left, or began to leave, this device. The app may keep and show these.
+/// One report that left, or is about to leave, this device. The app keeps them in an [`EgressLog`](super::EgressLog). Its
+/// `Display` is one line of JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct EgressRecord {
+    /// The population, as its [`population_id`](crate::privacy::population_id).
+    pub population: u64,
     /// Fingerprint of the plan.
     pub plan: u32,
     /// The round.
     pub round: u32,
     /// Bytes of the report.
     pub bytes: u32,
+    /// XXH32 of the report.
+    pub report: u32,
     /// Bytes of it that are a growth probe: where gradients were largest, neither clipped nor noised.
     pub growth: u32,
     /// The L2 bound of what it says.
@@ -20,6 +26,42 @@ pub struct EgressRecord {
     pub noise_multiplier: f32,
     /// Who adds the noise.
     pub source: NoiseSource,
-    /// The device's clock when the first byte left, ms.
+    /// The clock just before the first byte left, ms: that of the ledger if the session has one, else that of the polls.
     pub time_ms: u64,
+}
+
+impl EgressRecord {
+    /// True if both tell of the same report, sent again after a restart.
+    pub fn is_same_report(&self, other: &Self) -> bool {
+        let key = |r: &Self| (r.population, r.plan, r.round, r.bytes, r.report);
+        key(self) == key(other)
+    }
+
+    /// The profile, as the policy names it.
+    pub fn profile(&self) -> Profiles {
+        let Self { clip_norm, noise_multiplier, source, .. } = *self;
+        Profiles::of(&crate::checkin::Privacy { clip_norm, noise_multiplier, source })
+    }
+}
+
+/// `{"time_ms":…,"population":"16 hex digits","plan":"8 hex digits","round":…,"report":"8 hex digits","bytes":…,
+/// "growth_bytes":…,"profile":"central","clip_norm":…,"noise_multiplier":…,"shares":…}`; `shares` is 1 where no share is meant.
+impl fmt::Display for EgressRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shares = if let NoiseSource::Device { shares } = self.source { shares } else { 1 };
+        write!(f, "{{\"time_ms\":{},\"population\":\"{:016x}\",", self.time_ms, self.population)?;
+        write!(f, "\"plan\":\"{:08x}\",\"round\":{},\"report\":\"{:08x}\",", self.plan, self.round, self.report)?;
+        write!(f, "\"bytes\":{},\"growth_bytes\":{},\"profile\":\"{}\",", self.bytes, self.growth, self.profile())?;
+        write!(f, "\"clip_norm\":{},", Number(self.clip_norm))?;
+        write!(f, "\"noise_multiplier\":{},\"shares\":{shares}}}", Number(self.noise_multiplier))
+    }
+}
+
+/// JSON has no numbers that are not finite.
+struct Number(f32);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_finite() { write!(f, "{}", self.0) } else { write!(f, "null") }
+    }
 }

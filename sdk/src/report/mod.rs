@@ -5,9 +5,11 @@
 //! where it stopped.
 
 mod egress;
+mod egress_log;
 mod growth;
 
 pub use egress::EgressRecord;
+pub use egress_log::{EGRESS_SLOT, EgressLog, EgressLogError};
 pub use growth::{GrowthError, growth_bound};
 
 use crate::checkin::{NoiseSource, Path, Plan};

@@ -4,6 +4,7 @@
 //! runs over a UART, in slices of a background job, and ten thousand times in the simulator. Between any two polls it
 //! can be [saved](Session::save) and later [restored](Session::restore); the report is the same to the byte.
 
+mod debit;
 mod outcome;
 mod privatize;
 mod probe;
@@ -153,6 +154,9 @@ pub struct Session<'a> {
     waiting: Option<Waiting>,
     metrics: Metrics,
     egress: Option<EgressRecord>,
+    account: Option<debit::Account>,
+    /// The clock at the last poll.
+    now: u64,
     /// Where the session stood when nobody answered any more.
     parked: Option<Stage>,
     /// The task whose plan was refused, so that the server is told under its number.
@@ -202,6 +206,8 @@ impl<'a> Session<'a> {
             waiting: None,
             metrics: Metrics::default(),
             egress: None,
+            account: None,
+            now: 0,
             parked: None,
             refused: 0,
             setbacks: 0,
@@ -244,6 +250,7 @@ impl<'a> Session<'a> {
     /// Does one small piece of work and says what the host should do next. `now_ms` is any clock that does not run
     /// backwards.
     pub fn poll(&mut self, now_ms: u64, store: &mut dyn ExampleStore) -> Poll {
+        self.observe_clock(now_ms);
         if self.outgoing > 0 {
             return Poll::Send;
         }
@@ -270,10 +277,10 @@ impl<'a> Session<'a> {
             }
             Stage::Probe => self.probe(store),
             Stage::Train { step, loss } => self.train(step, loss, store),
-            Stage::Upload { .. } => {
-                self.log_egress(now_ms);
-                self.request(now_ms)
-            }
+            Stage::Upload { .. } => match self.debit(now_ms) {
+                Some(before) => before,
+                None => self.request(now_ms),
+            },
             Stage::Abandon(cause) => {
                 self.say_abandon(cause);
                 Poll::Send
@@ -318,7 +325,7 @@ impl<'a> Session<'a> {
         &self.metrics
     }
 
-    /// What left the device in this session, if anything.
+    /// What left the device in this session, if anything; from [`Poll::Persist`] on, what is about to.
     pub fn egress(&self) -> Option<&EgressRecord> {
         self.egress.as_ref()
     }

@@ -23,6 +23,10 @@ pub enum Poll {
         /// Steps in all; 0 if that is not known.
         of: u32,
     },
+    /// Store [`ledger`](super::Session::ledger) durably, call [`persisted`](super::Session::persisted), poll again: the report is
+    /// debited, and nothing of it leaves before that is stored. Only for sessions that were given a ledger. A host that
+    /// cannot store it lets the session go; a good moment also to log [`egress`](super::Session::egress).
+    Persist,
     /// The session is over.
     Finished(Outcome),
 }

@@ -3,7 +3,6 @@
 use super::{Outcome, Poll, Purpose, Session, Stage, Task, TaskNames, Waiting};
 use crate::arena::{MemoryPlan, Region};
 use crate::checkin::{Plan, PlanError, RetryWindow};
-use crate::report::{EgressRecord, Report};
 use crate::session::Abandoned;
 use crate::wire::{Capabilities, Frame, PROTOCOL_VERSION, Request, Response, UploadStatus, WireError};
 use rand_core::Rng;
@@ -153,6 +152,7 @@ impl Session<'_> {
         let checkpoint = names.checkpoint;
         self.config.policy.check(&plan).map_err(Abandoned::Policy)?;
         self.config.policy.check_download(checkpoint).map_err(Abandoned::Policy)?;
+        self.check_limits(&plan).map_err(Abandoned::Policy)?;
         let task = Task::lay_out(&mut self.task, names, &plan, self.config.max_frame).map_err(Abandoned::Plan)?;
         self.arena.check(task.memory.total).map_err(Abandoned::Memory)?;
         task.download(self.kept).and_then(|from| from.check_length()).map_err(Abandoned::Checkpoint)?;
@@ -264,21 +264,5 @@ impl Session<'_> {
 
     fn pick(&self, window: RetryWindow) -> u32 {
         window.pick(self.stream(Purpose::Retry).next_u32())
-    }
-
-    pub(super) fn log_egress(&mut self, now: u64) {
-        let (Stage::Upload { total, .. }, Some(task), None) = (self.stage, &self.task, &self.egress) else { return };
-        let privacy = &task.plan.privacy;
-        let report = Report::parse(&self.arena.bytes(task.memory.report)[..total as usize]);
-        self.egress = Some(EgressRecord {
-            plan: task.names.fingerprint,
-            round: task.plan.round,
-            bytes: total,
-            growth: report.map_or(0, |report| report.header.growth),
-            clip_norm: privacy.clip_norm,
-            noise_multiplier: privacy.noise_multiplier,
-            source: privacy.source,
-            time_ms: now,
-        });
     }
 }

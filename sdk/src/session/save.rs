@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 5 | `SKSS`, version 3 |
+//! | 5 | `SKSS`, version 4 |
 //! | | postcard: randomness, stage, metrics, task |
 //! | 4 | length of what follows, little-endian |
 //! | | the persistent memory of the stage; in a growth probe or training, where that is shorter, without the patterns, in place |
@@ -21,9 +21,9 @@ use crate::wire::{Reader, WireError, checksum, encode_document};
 use serde::{Deserialize, Serialize};
 
 const MAGIC: [u8; 4] = *b"SKSS";
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Longest encoded state, without the memory.
-const MAX_STATE: usize = 288 + 24 * crate::checkin::MAX_LAYERS;
+const MAX_STATE: usize = 304 + 24 * crate::checkin::MAX_LAYERS;
 
 #[derive(Serialize, Deserialize)]
 struct State {
@@ -179,7 +179,8 @@ impl<'a> Session<'a> {
         Ok(end + 4)
     }
 
-    /// Goes on where [`save`](Self::save) was called. `config` must be the same as then; the policy is checked again.
+    /// Goes on where [`save`](Self::save) was called. `config` must be the same as then; the policy is checked again. The
+    /// ledger is not part of a save: give the session the stored one, with [`use_ledger`](Self::use_ledger).
     ///
     /// # Errors
     /// [`SaveError`] says what does not fit; the saved bytes are never half used. [`SaveError::Mask`] if the session had

@@ -3,7 +3,7 @@
 
 use super::{cpu_time, peak_rss};
 use crate::data::a1::Benchmark;
-use crate::fleet::{KeptMasks, Purpose, TimeModel, stream};
+use crate::fleet::{KeptMasks, Ledgers, Purpose, TimeModel, stream};
 use crate::run::{Evaluator, MAX_FRAME, RunError, Timing, run_round};
 use serde::Serialize;
 use siskin::checkin::{
@@ -239,15 +239,26 @@ fn through_everything(benchmark: &Benchmark, codec: Codec, rounds: u32) -> Resul
     let config = Config { max_frame: MAX_FRAME, ..Config::new("siskin/a1", Policy::permissive()) };
     let time = TimeModel::new(1, 0.0);
     let (mut up, mut down, mut reports, mut bits) = (0, 0, 0, 0.0);
-    let mut kept = KeptMasks::default();
+    let (mut kept, mut ledgers) = (KeptMasks::default(), Ledgers::default());
     let mut timing = Timing::default();
     let pass = timed(rounds, |number| {
         let cohort = cohort(&server, benchmark, number);
         let round = server.open()?;
         let mut noise = stream(1, Purpose::Noise, u64::from(number), 0);
         let data = &benchmark.data;
-        let (record, _) =
-            run_round(&mut server, round, data, &cohort, &config, &time, 1, &mut noise, &mut kept, &mut timing)?;
+        let (record, _) = run_round(
+            &mut server,
+            round,
+            data,
+            &cohort,
+            &config,
+            &time,
+            1,
+            &mut noise,
+            &mut kept,
+            &mut ledgers,
+            &mut timing,
+        )?;
         up += record.bytes_up.total();
         down += record.bytes_down.total();
         reports += record.reports_in;

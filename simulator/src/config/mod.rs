@@ -18,7 +18,7 @@ pub use settings::{SETTINGS, Setting, flag_of};
 use crate::fleet::{Purpose, stream};
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
-use siskin::checkin::{NoiseSource, Privacy, Quantization, Rounding as Round, Upload, Weighting as Weight};
+use siskin::checkin::{Limits, NoiseSource, Privacy, Quantization, Rounding as Round, Upload, Weighting as Weight};
 use siskin_server::optim::{FedAdamConfig, FedAvgConfig};
 use siskin_server::round::{Algorithm, Close, Optimizer as ServerOptimizer, Selection, Settings};
 use std::path::PathBuf;
@@ -74,6 +74,8 @@ section!(
         dropout: f64 = 0.08,
         selection: Selection = Selection::Poisson,
         close: Close = Close::Deadline,
+        min_separation: u32 = 0,
+        max_participations: u32 = 0,
     }
 );
 section!(
@@ -203,6 +205,13 @@ impl RunConfig {
         let last = self.fleet.rounds.saturating_sub(1).max(1);
         let done = round.min(last) as f32 / last as f32;
         self.training.learning_rate * (1.0 - (1.0 - self.training.rate_end) * done)
+    }
+
+    /// What the devices' own policy bounds.
+    pub fn limits(&self) -> Limits {
+        let Fleet { min_separation, max_participations, .. } = self.fleet;
+        let most_participations = if max_participations == 0 { u32::MAX } else { max_participations };
+        Limits { min_separation, most_participations, ..Limits::NONE }
     }
 
     /// The server's settings of the mask; random masks come from the run's seed.

@@ -42,6 +42,8 @@ pub const SETTINGS: &[Setting] = &[
     s("fleet", "dropout", "", "probability that a device that was asked dies on the way"),
     s("fleet", "selection", "", "`poisson` (an independent coin a device) or `fixed` (a fixed number)"),
     s("fleet", "close", "", "a round closes at the `deadline`, or at the `goal` of reports"),
+    s("fleet", "min_separation", "rounds", "a device refuses a round sooner after its last one; 0 is no bound"),
+    s("fleet", "max_participations", "rounds", "a device refuses more rounds than this; 0 is no bound"),
     s("training", "epochs", "epochs", "passes over the local examples"),
     s("training", "batch", "examples", "examples a step"),
     s("training", "learning_rate", "", "local step size"),

@@ -7,6 +7,7 @@ use crate::report::StageBytes;
 use siskin::arena::ArenaError;
 use siskin::checkin::KeptMask;
 use siskin::data::{ExampleStore, StoreError};
+use siskin::privacy::Ledger;
 use siskin::session::{Config, Metrics, Outcome, Poll, Session};
 use siskin_server::round::{Answer, Exchange, RequestKind, Round};
 use std::sync::Arc;
@@ -85,6 +86,8 @@ pub struct DeviceRun {
     pub metrics: Metrics,
     /// The masks that it keeps for its next round, if it came as far as to have them.
     pub kept: Option<Arc<[u8]>>,
+    /// The ledger that it stored, if it came as far as to debit its report.
+    pub ledger: Option<Ledger>,
 }
 
 impl DeviceRun {
@@ -131,7 +134,8 @@ fn lend(arena: &mut Vec<u64>, bytes: usize) -> &mut [u8] {
 }
 
 impl Worker {
-    /// Check-in to finished report, with the masks that the device `kept`; new ones are shared in `written`. The session is
+    /// Check-in to finished report, with the masks that the device `kept`; new ones are shared in `written`. Where the policy needs
+    /// one, the device has a `ledger`, and its clock at the round's opening, ms. The session is
     /// saved before its upload, because whether a report counts is decided in
     /// the order of arrival.
     ///
@@ -149,6 +153,7 @@ impl Worker {
         seed: u64,
         kept: Option<&[u8]>,
         written: &Written,
+        ledger: Option<(Ledger, u64)>,
     ) -> Result<DeviceRun, ArenaError> {
         let number = round.offer.plan.round;
         let Fate { checkin_ms, dies_after } = time.fate(number, device);
@@ -160,6 +165,7 @@ impl Worker {
             ended: Ended::DroppedOut,
             metrics: Metrics::default(),
             kept: None,
+            ledger: None,
         };
         let mut store = Examples::new(data, device);
         let kept = kept.and_then(|bytes| KeptMask::parse(bytes).ok());
@@ -169,6 +175,9 @@ impl Worker {
         let mut session = Session::new(memory, config.clone(), &mut rng)?;
         if let Some(kept) = kept {
             session = session.with_mask(kept);
+        }
+        if let Some((ledger, clock_ms)) = ledger {
+            session.use_ledger(ledger, clock_ms);
         }
         let mut now = checkin_ms as u64;
         let mut steps = 0;
@@ -186,6 +195,10 @@ impl Worker {
                         self.mask.resize(length, 0);
                         run.kept = session.keep_mask(&mut self.mask).ok().map(|n| written.share(&self.mask[..n]));
                     }
+                }
+                Poll::Persist => {
+                    run.ledger = session.ledger().cloned();
+                    session.persisted();
                 }
                 Poll::Receive { until_ms } => now = until_ms,
                 Poll::Finished(outcome) => {
@@ -229,11 +242,16 @@ impl Worker {
         let Ok(mut session) = Session::restore(memory, config.clone(), saved) else {
             unreachable!("a session that was saved a moment ago is restored into the same memory")
         };
+        if let Some(ledger) = &run.ledger {
+            // It has the report already, so its clock does not matter.
+            session.use_ledger(ledger.clone(), 0);
+        }
         let mut store = Examples::new(data, run.device);
         let mut now = run.arrival_ms;
         let outcome = loop {
             match session.poll(now, &mut store) {
                 Poll::Working { .. } => {}
+                Poll::Persist => unreachable!("the report was debited in its training"),
                 Poll::Receive { until_ms } => now = until_ms,
                 Poll::Finished(outcome) => break outcome,
                 Poll::Send => exchange(&mut session, round, now, &mut self.answer, run),

@@ -1,14 +1,17 @@
 //! A fleet of virtual devices: the same session as on a phone, the same bytes, in process.
 //!
-//! A device that is idle costs its examples and what it keeps of the last mask, which all share, and nothing else: everything
+//! A device that is idle costs its examples, what it keeps of the last mask, which all share, its ledger where the policy
+//! needs one, and nothing else: everything
 //! about it follows from the seed and its number.
 
 mod device;
 mod kept;
+mod ledgers;
 mod time;
 
 pub use device::{DeviceRun, Ended, Examples, Worker};
 pub use kept::{KeptMasks, Written};
+pub use ledgers::Ledgers;
 pub use time::{Profile, TimeModel};
 
 use rand_chacha::ChaCha12Rng;

@@ -12,7 +12,7 @@ pub use round::{Timing, run_round};
 
 use crate::config::{ConfigError, Data, ProgressMode, RunConfig};
 use crate::data::{DataError, Federated, Normalization, digits, idx, text};
-use crate::fleet::{KeptMasks, Purpose, TimeModel, stream};
+use crate::fleet::{KeptMasks, Ledgers, Purpose, TimeModel, stream};
 use crate::progress::{Mode, Progress};
 use crate::report::{RunReport, WriteError, Written, check_writable, write_all};
 use siskin::arena::ArenaError;
@@ -133,13 +133,15 @@ fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Re
     let live = config.server_pruning().final_carried(&model)?;
     let settings = config.server_settings(POPULATION, live);
     let mut server = Server::new(settings, data.devices(), config.fleet.rounds, model, MAX_FRAME)?;
-    let device = Config { max_frame: MAX_FRAME, ..Config::new(POPULATION, Policy::permissive()) };
+    let policy = Policy { limits: config.limits(), ..Policy::permissive() };
+    let device = Config { max_frame: MAX_FRAME, ..Config::new(POPULATION, policy) };
     let time = TimeModel::new(seed, config.fleet.dropout);
 
     let mut report = RunReport::new(command, seed);
     let mut progress = Progress::new(u64::from(config.fleet.rounds), mode(config.run.progress));
     let mut rounds = Vec::new();
     let mut kept = KeptMasks::default();
+    let mut ledgers = Ledgers::default();
     let mut timing = Timing::default();
     let mut clock_ms = 0;
     let mut cost = summary::Cost::default();
@@ -150,8 +152,20 @@ fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Re
         let mut coins = stream(seed, Purpose::Selection, u64::from(number), 0);
         let selected = server.select(&mut coins);
         let mut noise = stream(seed, Purpose::Noise, u64::from(number), 0);
-        let (mut record, largest) =
-            run_round(&mut server, round, data, &selected, &device, &time, seed, &mut noise, &mut kept, &mut timing)?;
+        ledgers.clock_ms = clock_ms;
+        let (mut record, largest) = run_round(
+            &mut server,
+            round,
+            data,
+            &selected,
+            &device,
+            &time,
+            seed,
+            &mut noise,
+            &mut kept,
+            &mut ledgers,
+            &mut timing,
+        )?;
         clock_ms += (record.virtual_time_s.unwrap_or(0.0) * 1e3) as u64;
         record.virtual_time_s = Some(clock_ms as f64 / 1e3);
         cost.report(largest);

@@ -2,7 +2,7 @@
 
 use super::RunError;
 use crate::data::Federated;
-use crate::fleet::{DeviceRun, Ended, KeptMasks, TimeModel, Worker, Written};
+use crate::fleet::{DeviceRun, Ended, KeptMasks, Ledgers, TimeModel, Worker, Written};
 use crate::report::{BitsPerParam, Dropped, RoundRecord, StageTime, Timings};
 use rand_core::CryptoRng;
 use rayon::prelude::*;
@@ -45,7 +45,7 @@ impl Timing {
 }
 
 /// Runs one round that is open and closes it; gives its record and the bytes of its largest report. Devices have the masks that
-/// they `kept`, and keep those of this round.
+/// they `kept`, and keep those of this round; where the policy bounds participation, their `ledgers` too.
 ///
 /// # Errors
 /// [`RunError`] if the server cannot step or a device has no memory to check in with.
@@ -60,6 +60,7 @@ pub fn run_round(
     seed: u64,
     noise: &mut impl CryptoRng,
     kept: &mut KeptMasks,
+    ledgers: &mut Ledgers,
     timing: &mut Timing,
 ) -> Result<(RoundRecord, u64), RunError> {
     let since = Instant::now();
@@ -69,13 +70,17 @@ pub fn run_round(
         .par_iter()
         .map_init(Worker::default, |worker, &device| {
             let mask = kept.get(device).map(|mask| &mask[..]);
-            worker.train(data, device, &round, config, arena_bytes, time, seed, mask, &written)
+            let ledger = config.policy.limits.need_ledger().then(|| (ledgers.get(device), ledgers.clock_ms));
+            worker.train(data, device, &round, config, arena_bytes, time, seed, mask, &written, ledger)
         })
         .collect();
     let mut runs = trained?;
     for run in &mut runs {
         if let Some(mask) = run.kept.take() {
             kept.keep(run.device, mask);
+        }
+        if let Some(ledger) = &run.ledger {
+            ledgers.keep(run.device, ledger.clone());
         }
     }
     timing.train += since.elapsed();

@@ -66,7 +66,7 @@ fuzz_target!(|bytes: &[u8]| {
                 ));
                 return;
             }
-            Poll::Working { .. } | Poll::Receive { .. } => {}
+            Poll::Working { .. } | Poll::Receive { .. } | Poll::Persist => {}
             Poll::Send => {
                 let request = session.outgoing().to_vec();
                 session.sent();

@@ -138,6 +138,7 @@ impl<'a> Setting<'a> {
                     return Ok(ran);
                 }
                 Poll::Working { .. } => {}
+                Poll::Persist => unreachable!("there is no ledger"),
                 Poll::Send => {
                     let answer =
                         server.answer(session.outgoing(), (self.encoded, self.checkpoint), report, self.frame)?;
