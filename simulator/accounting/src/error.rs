@@ -54,6 +54,67 @@ pub enum Error {
         /// The adjacency refused.
         got: Adjacency,
     },
+    /// A parameter of a [`Release`](crate::Release) that is not finite, or too small.
+    Parameter {
+        /// Its name in JSON.
+        name: &'static str,
+        /// The value refused.
+        got: f64,
+    },
+    /// The weights of a mixture must sum to 1, within 1e-9.
+    WeightSum {
+        /// Their sum.
+        got: f64,
+    },
+    /// A mixture has as many weights as norms, and at least one.
+    WeightCount {
+        /// How many weights.
+        weights: usize,
+        /// How many norms.
+        norms: usize,
+    },
+    /// A cohort is not larger than its population.
+    Cohort {
+        /// Users of a round.
+        cohort: u64,
+        /// Users.
+        population: u64,
+    },
+    /// No bound is known here for this mechanism under this adjacency.
+    Unsupported {
+        /// Its name in JSON.
+        mechanism: &'static str,
+        /// The adjacency refused.
+        adjacency: Adjacency,
+    },
+    /// One mechanism has a bound by Renyi divergences only and the other by privacy-loss distributions only, so that
+    /// their composition has none here; or an accountant was asked for that does not know the mechanism.
+    NoAccountant {
+        /// Name in JSON of a mechanism without a bound by the accountant that remains.
+        mechanism: &'static str,
+    },
+    /// The mechanism has no noise that could be changed.
+    NoNoise {
+        /// Its name in JSON.
+        mechanism: &'static str,
+    },
+    /// The gap of a grid must be finite and above 0.
+    Interval {
+        /// The value refused.
+        got: f64,
+    },
+    /// No noise up to `most` reaches the target epsilon: part of the account does not depend on it.
+    Unreachable {
+        /// The target.
+        epsilon: f64,
+        /// The largest noise tried.
+        most: f64,
+    },
+    /// The losses of the composition span more than the longest grid can hold.
+    TooWide {
+        /// The gap that would be needed.
+        interval: f64,
+    },
 }
 
 impl fmt::Display for Error {
@@ -69,6 +130,28 @@ impl fmt::Display for Error {
             Self::MaxParticipations { got } => write!(f, "at most {got} participations: must be at least 1"),
             Self::SampledAdjacency { got } => {
                 write!(f, "adjacency {got} has no RDP bound here when cohorts are Poisson-sampled")
+            }
+            Self::Parameter { name, got } => write!(f, "{name} {got}: out of range"),
+            Self::WeightSum { got } => write!(f, "weights sum to {got}: must sum to 1"),
+            Self::WeightCount { weights, norms } => {
+                write!(f, "{weights} weights and {norms} norms: must be as many, and at least 1")
+            }
+            Self::Cohort { cohort, population } => {
+                write!(f, "a cohort of {cohort} out of {population} users: must not be larger")
+            }
+            Self::Unsupported { mechanism, adjacency } => {
+                write!(f, "mechanism {mechanism} has no bound here under adjacency {adjacency}")
+            }
+            Self::NoAccountant { mechanism } => {
+                write!(f, "mechanism {mechanism} has no bound by an accountant that knows the others")
+            }
+            Self::NoNoise { mechanism } => write!(f, "mechanism {mechanism} has no noise to calibrate"),
+            Self::Interval { got } => write!(f, "interval {got}: must be finite and above 0"),
+            Self::Unreachable { epsilon, most } => {
+                write!(f, "epsilon {epsilon} is not reached with noise up to {most}")
+            }
+            Self::TooWide { interval } => {
+                write!(f, "losses so large that a grid would need an interval of {interval}")
             }
         }
     }

@@ -4,6 +4,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Release;
 use crate::error::{Error, check_noise_multiplier, check_rate};
 
 /// Which two populations must be hard to tell apart. All of one user's examples change together.
@@ -86,13 +87,26 @@ pub enum Event {
         /// Probability of being in the round, in [0, 1].
         rate: f64,
     },
+    /// The same, but of more than `cap` users a uniform subset of `cap` was in the sum.
+    CappedPoissonGaussian {
+        /// sigma / C, at least 0.
+        noise_multiplier: f64,
+        /// Probability of being drawn, in [0, 1].
+        rate: f64,
+        /// Users for whom coins were flipped, at least 1.
+        population: u64,
+        /// Largest cohort.
+        cap: u64,
+    },
 }
 
 impl Event {
     /// sigma / C.
     pub fn noise_multiplier(self) -> f64 {
         match self {
-            Self::Gaussian { noise_multiplier } | Self::PoissonGaussian { noise_multiplier, .. } => noise_multiplier,
+            Self::Gaussian { noise_multiplier }
+            | Self::PoissonGaussian { noise_multiplier, .. }
+            | Self::CappedPoissonGaussian { noise_multiplier, .. } => noise_multiplier,
         }
     }
 
@@ -100,17 +114,39 @@ impl Event {
     pub fn rate(self) -> f64 {
         match self {
             Self::Gaussian { .. } => 1.0,
-            Self::PoissonGaussian { rate, .. } => rate,
+            Self::PoissonGaussian { rate, .. } | Self::CappedPoissonGaussian { rate, .. } => rate,
+        }
+    }
+
+    /// The cap on the cohort, where there is one.
+    pub fn cap(self) -> Option<u64> {
+        match self {
+            Self::CappedPoissonGaussian { cap, .. } => Some(cap),
+            _ => None,
+        }
+    }
+
+    /// The event as the tight accountant names it.
+    pub fn release(self) -> Release {
+        match self {
+            Self::Gaussian { noise_multiplier } => Release::Gaussian { noise_multiplier },
+            Self::PoissonGaussian { noise_multiplier, rate } => Release::Uls { noise_multiplier, rate },
+            Self::CappedPoissonGaussian { noise_multiplier, rate, population, cap } => {
+                Release::TruncatedUls { noise_multiplier, rate, population, cap }
+            }
         }
     }
 
     /// The same event, if its numbers are in range.
     ///
     /// # Errors
-    /// [`Error::NoiseMultiplier`], [`Error::Rate`].
+    /// [`Error::NoiseMultiplier`], [`Error::Rate`]; [`Error::Parameter`] for a population of 0.
     pub fn checked(self) -> Result<Self, Error> {
         check_noise_multiplier(self.noise_multiplier())?;
         check_rate(self.rate())?;
+        if let Self::CappedPoissonGaussian { population: 0, .. } = self {
+            return Err(Error::Parameter { name: "population", got: 0.0 });
+        }
         Ok(self)
     }
 }

@@ -126,6 +126,15 @@ pub enum Mechanism {
         /// How many.
         rounds: u64,
     },
+    /// The same, with a cap on the cohort in some or all rounds.
+    CappedGaussian {
+        /// Standard deviation of the noise in the sum, over the clip norm.
+        noise_multiplier: Range,
+        /// How many.
+        rounds: u64,
+        /// The caps.
+        cap: Range,
+    },
     /// Sums of clipped deltas plus noise that is correlated from round to round: [`crate::correlated`].
     Correlated {
         /// The matrix C.
@@ -150,6 +159,8 @@ pub enum Accountant {
     Rdp,
     /// [`crate::analytic`]: exact for the Gaussian.
     AnalyticGaussian,
+    /// [`crate::pld`]: a bound that is tight up to the grid.
+    Pld,
 }
 
 impl fmt::Display for Accountant {
@@ -157,6 +168,7 @@ impl fmt::Display for Accountant {
         f.write_str(match self {
             Self::Rdp => "RDP upper bound",
             Self::AnalyticGaussian => "exact analytic Gaussian",
+            Self::Pld => "tight PLD",
         })
     }
 }
@@ -171,7 +183,8 @@ impl fmt::Display for Guarantee {
         write!(f, " at dp_delta {:e} ({}, {}; ", self.dp_delta, self.unit, self.adjacency)?;
         match self.mechanism {
             Mechanism::Nothing => f.write_str("nothing released yet")?,
-            Mechanism::Gaussian { noise_multiplier: Range { least, most }, rounds } => {
+            Mechanism::Gaussian { noise_multiplier: Range { least, most }, rounds }
+            | Mechanism::CappedGaussian { noise_multiplier: Range { least, most }, rounds, .. } => {
                 write!(f, "Gaussian z={}", noise(least))?;
                 if most > least {
                     write!(f, " to {}", noise(most))?;
@@ -183,6 +196,9 @@ impl fmt::Display for Guarantee {
                     }
                 }
                 write!(f, ", T={rounds}")?;
+                if let Mechanism::CappedGaussian { cap, .. } = self.mechanism {
+                    write!(f, ", cohorts of at most {}", cap.most)?;
+                }
             }
             Mechanism::Correlated { strategy, noise_multiplier, sensitivity, planned_sensitivity, rounds } => {
                 let planned = rounded(planned_sensitivity, 4, Round::Down);
@@ -233,7 +249,7 @@ impl fmt::Display for SamplingAssumption {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Round {
+pub(crate) enum Round {
     Up,
     Down,
 }
@@ -249,7 +265,7 @@ fn noise(value: f64) -> String {
 }
 
 /// The shortest decimal within `digits` significant ones that is not on the wrong side of `value` (finite, >= 0).
-fn rounded(value: f64, digits: i32, towards: Round) -> String {
+pub(crate) fn rounded(value: f64, digits: i32, towards: Round) -> String {
     /// Below this, powers of ten leave the range of f64.
     const LEAST: f64 = 1e-280;
     if value < LEAST {
@@ -275,11 +291,11 @@ fn rounded(value: f64, digits: i32, towards: Round) -> String {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
 }
 
-fn number_or_inf<S: Serializer>(epsilon: &f64, to: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn number_or_inf<S: Serializer>(epsilon: &f64, to: S) -> Result<S::Ok, S::Error> {
     if epsilon.is_finite() { to.serialize_f64(*epsilon) } else { to.serialize_str("inf") }
 }
 
-fn from_number_or_inf<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+pub(crate) fn from_number_or_inf<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     struct NumberOrInf;
     impl de::Visitor<'_> for NumberOrInf {
         type Value = f64;

@@ -4,14 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::rdp::Curve;
 use crate::{
-    Accountant, Adjacency, Enforcement, Error, Event, Guarantee, Mechanism, Range, SamplingAssumption, Unit, analytic,
+    Accountant, Adjacency, Composition, Counted, Enforcement, Error, Event, Guarantee, Mechanism, Method, Prepared,
+    Range, SamplingAssumption, Unit, analytic,
 };
 
 /// A streaming account: [`observe`](Self::observe) each round, ask for the [`guarantee`](Self::guarantee) at any time.
 ///
 /// A ledger with no rounds is valid: nothing was released, epsilon is 0, and the guarantee says so. A new kind of event
-/// costs about a millisecond in `observe`, a repeated one under a microsecond; a query costs some ten microseconds
-/// whatever the number of rounds.
+/// costs some ten milliseconds in `observe`, a repeated one under a microsecond; a query costs milliseconds whatever the
+/// number of rounds.
 ///
 /// Noise and rates may depend on earlier results only in a run that stops at a budget fixed beforehand (Feldman & Zrnic
 /// 2021, "Individual Privacy Accounting via a Renyi Filter"); otherwise fix them in advance.
@@ -29,8 +30,8 @@ use crate::{
 /// }
 /// assert_eq!(
 ///     ledger.guarantee(1e-5)?.to_string(),
-///     "epsilon 2.35 at dp_delta 1e-5 (user-level, add/remove; Gaussian z=0.80 to 1.00 on Poisson-sampled rounds, \
-///      q=0.02, T=30; RDP upper bound; sampling ASSUMED, not enforced)"
+///     "epsilon 1.62 at dp_delta 1e-5 (user-level, add/remove; Gaussian z=0.80 to 1.00 on Poisson-sampled rounds, \
+///      q=0.02, T=30; tight PLD; sampling ASSUMED, not enforced)"
 /// );
 /// # Ok::<(), siskin_accounting::Error>(())
 /// ```
@@ -66,29 +67,39 @@ enum Claim {
 /// The sum over the rounds that the claim's accountant needs.
 #[derive(Clone, Debug)]
 enum Total {
-    Rdp {
+    Sampled {
         sum: Curve,
         /// The latest distinct events and their curves, at most [`KEPT_CURVES`]; the oldest is replaced first.
         kept: Vec<(Event, Curve)>,
         next: usize,
+        /// The privacy losses of the record's events, in order; `None` before the first, and for good once there are
+        /// more than [`KEPT_CURVES`] kinds.
+        tight: Option<Box<Prepared>>,
     },
     /// mu^2 of the worst user: 1/z^2 summed over the `max_participations` rounds with the least noise.
     Gaussian { mu_squared: f64 },
 }
 
-/// A run has one event, or a few by turns; adaptive noise makes each round a new one, and need not be kept.
+/// A run has one event, or a few by turns; adaptive noise makes each round a new one, and need not be kept: then the bound
+/// by Renyi divergences is given, which needs a sum only.
 const KEPT_CURVES: usize = 16;
 
+/// The tails that are cut off every round's losses are negligible for a dp_delta down to this, over [`TIGHT_ROUNDS`].
+const TIGHT_DELTA: f64 = 1e-12;
+const TIGHT_ROUNDS: u64 = 1 << 16;
+
 impl Ledger {
-    /// An account of Poisson-sampled rounds, by Renyi divergences.
+    /// An account of Poisson-sampled rounds, by privacy-loss distributions; by Renyi divergences when there are more than
+    /// 16 kinds of rounds.
     ///
     /// # Errors
-    /// [`Error::SampledAdjacency`] for replace-one, of which this accountant knows no sampled bound.
+    /// [`Error::SampledAdjacency`] for replace-one: a ledger must be able to fall back on Renyi divergences, which have no
+    /// sampled bound here. A [`Composition`] has one.
     pub fn poisson(adjacency: Adjacency, enforcement: Enforcement) -> Result<Self, Error> {
         if adjacency == Adjacency::ReplaceOne {
             return Err(Error::SampledAdjacency { got: adjacency });
         }
-        let total = Total::Rdp { sum: Curve::zero(), kept: Vec::new(), next: 0 };
+        let total = Total::Sampled { sum: Curve::zero(), kept: Vec::new(), next: 0, tight: None };
         Ok(Self {
             record: Record { adjacency, claim: Claim::Poisson(enforcement), events: Vec::new() },
             rounds: 0,
@@ -130,7 +141,7 @@ impl Ledger {
         if rounds == 0 {
             return Ok(());
         }
-        if let Total::Rdp { sum, kept, next } = &mut self.total {
+        if let Total::Sampled { sum, kept, next, .. } = &mut self.total {
             let index = match kept.iter().position(|(event, _)| *event == round) {
                 Some(index) => index,
                 None => {
@@ -153,7 +164,12 @@ impl Ledger {
         self.ranges = Some((noise_multipliers.with(z), rates.with(rate)));
         match self.record.events.iter_mut().find(|(event, _)| *event == round) {
             Some((_, count)) => *count = count.saturating_add(rounds),
-            None => self.record.events.push((round, rounds)),
+            None => {
+                self.record.events.push((round, rounds));
+                if let Total::Sampled { tight, .. } = &mut self.total {
+                    *tight = tightly(&self.record, tight.take())?;
+                }
+            }
         }
         if let (Total::Gaussian { mu_squared }, Claim::MaxParticipations(most)) = (&mut self.total, self.record.claim) {
             *mu_squared = worst_mu_squared(&self.record.events, self.record.adjacency, most);
@@ -177,14 +193,36 @@ impl Ledger {
     /// [`Error::DpDelta`].
     pub fn guarantee(&self, dp_delta: f64) -> Result<Guarantee, Error> {
         let (epsilon, accountant) = match &self.total {
-            Total::Rdp { sum, .. } => (sum.epsilon(dp_delta)?.epsilon, Accountant::Rdp),
+            Total::Sampled { sum, tight, .. } => {
+                let bound = (sum.epsilon(dp_delta)?.epsilon, Accountant::Rdp);
+                match tight {
+                    // Both are bounds.
+                    Some(tight) if self.rounds > 0 => {
+                        let counts: Vec<u64> = self.record.events.iter().map(|event| event.1).collect();
+                        match tight.account_of(dp_delta, &counts) {
+                            Ok(account) if account.epsilon <= bound.0 => (account.epsilon, account.accountant),
+                            _ => bound,
+                        }
+                    }
+                    _ => bound,
+                }
+            }
             Total::Gaussian { mu_squared } => {
                 (analytic::epsilon(mu_squared.sqrt(), dp_delta)?, Accountant::AnalyticGaussian)
             }
         };
-        let (mechanism, rate) = match self.ranges {
-            Some((noise_multiplier, rate)) => (Mechanism::Gaussian { noise_multiplier, rounds: self.rounds }, rate),
-            None => (Mechanism::Nothing, Range::one(0.0)),
+        let caps = self.record.events.iter().filter_map(|(event, _)| event.cap()).fold(None, |range, cap| {
+            let cap = cap as f64;
+            Some(range.map_or(Range::one(cap), |range: Range| range.with(cap)))
+        });
+        let (mechanism, rate) = match (self.ranges, caps) {
+            (Some((noise_multiplier, rate)), Some(cap)) => {
+                (Mechanism::CappedGaussian { noise_multiplier, rounds: self.rounds, cap }, rate)
+            }
+            (Some((noise_multiplier, rate)), None) => {
+                (Mechanism::Gaussian { noise_multiplier, rounds: self.rounds }, rate)
+            }
+            (None, _) => (Mechanism::Nothing, Range::one(0.0)),
         };
         let sampling = match self.record.claim {
             Claim::Poisson(Enforcement::Enforced) => SamplingAssumption::PoissonEnforced { rate },
@@ -194,6 +232,21 @@ impl Ledger {
         let adjacency = self.record.adjacency;
         Ok(Guarantee { epsilon, dp_delta, adjacency, unit: Unit::User, sampling, mechanism, accountant })
     }
+}
+
+/// The losses of a record's events, whose last one is new; those of the others are taken over.
+fn tightly(record: &Record, others: Option<Box<Prepared>>) -> Result<Option<Box<Prepared>>, Error> {
+    let kinds = record.events.len();
+    if kinds > KEPT_CURVES || (kinds > 1 && others.is_none()) {
+        return Ok(None);
+    }
+    let events = record.events.iter().map(|(event, _)| Counted { rounds: TIGHT_ROUNDS, release: event.release() });
+    let composition = Composition { adjacency: record.adjacency, events: events.collect() };
+    let prepared = match others {
+        Some(others) => others.extended(&composition, TIGHT_DELTA, Method::default()),
+        None => Prepared::new(&composition, TIGHT_DELTA, Method::default()),
+    };
+    Ok(Some(Box::new(prepared?)))
 }
 
 /// (sensitivity / z)^2 summed over the `most` rounds with the least noise.

@@ -121,13 +121,19 @@ fn rdp_of_mixed_rounds_bounds_the_tight_value() {
             "uls(2,0.05)x200 + uls(2,0.1)x200 + gaussian(10)x2" => {
                 vec![(sampled(2.0, 0.05), 200), (sampled(2.0, 0.1), 200), (plain(10.0), 2)]
             }
-            other => panic!("description {other}"),
+            // What is not a ledger's is in `tight.rs`.
+            other => {
+                assert!(other.contains("laplace") || other.contains("els"), "{other}");
+                continue;
+            }
         };
         let tight = record.number("eps_ref");
+        let delta = record.number("delta");
+        let epsilon = rdp_of(&rounds, Adjacency::AddOrRemove).epsilon(delta).unwrap().epsilon;
+        assert!(tight <= epsilon && epsilon < 1.3 * tight, "{}: {epsilon}, tight {tight}", record.text("id"));
         let mut ledger = Ledger::poisson(Adjacency::AddOrRemove, Enforcement::Enforced).unwrap();
         rounds.iter().for_each(|&(event, count)| ledger.observe_many(event, count).unwrap());
-        let epsilon = ledger.guarantee(record.number("delta")).unwrap().epsilon;
-        assert!(tight <= epsilon && epsilon < 1.3 * tight, "{}: {epsilon}, tight {tight}", record.text("id"));
+        assert_close(ledger.guarantee(delta).unwrap().epsilon, tight, 1e-6, record.text("id"));
     }
 }
 
@@ -154,6 +160,10 @@ fn zcdp_and_trees_are_gaussians() {
         assert_close(got.epsilon, record.number("eps_rdp"), RDP, record.text("id"));
     }
     for record in records(&["tree_aggregation_no_restart"], 1) {
+        // The other one is a sensitivity only.
+        if record.get("noise_multiplier").is_none() {
+            continue;
+        }
         let (z, nodes, delta) =
             (record.number("noise_multiplier"), record.count("sens2_lower"), record.number("delta"));
         let got =
@@ -194,8 +204,8 @@ fn calibrated_noise_is_enough_and_not_lavish() {
             ledger.observe_many(Event::PoissonGaussian { noise_multiplier, rate }, rounds).unwrap();
             ledger.guarantee(delta).unwrap().epsilon
         };
-        assert!(at(z) <= epsilon && at(z * (1.0 - 1e-9)) > epsilon, "{id}: {z}");
-        assert!(tight < z && z < 1.15 * tight, "{id}: {z}, with a tight accountant {tight}");
+        assert!(at(z) <= epsilon && at(z * (1.0 - 2e-6)) > epsilon, "{id}: {z}");
+        assert_close(z, tight, 5e-6, id);
     }
 }
 

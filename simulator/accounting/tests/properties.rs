@@ -24,7 +24,7 @@ fn log_uniform(least: f64, most: f64) -> impl Strategy<Value = f64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
 
     #[test]
     fn epsilon_falls_with_noise_and_delta_and_rises_with_rounds_and_rate(
@@ -43,7 +43,7 @@ proptest! {
 
     #[test]
     fn at_rate_one_the_sampled_gaussian_is_the_gaussian_and_above_the_exact_value(
-        z in log_uniform(0.3, 300.0), rounds in 1_u64..1000, delta in log_uniform(1e-12, 1e-2),
+        z in log_uniform(1.0, 300.0), rounds in 1_u64..1000, delta in log_uniform(1e-12, 1e-2),
     ) {
         let mut plain = Ledger::poisson(Adjacency::AddOrRemove, Enforcement::Enforced).unwrap();
         plain.observe_many(Event::Gaussian { noise_multiplier: z }, rounds).unwrap();

@@ -5,6 +5,8 @@
 //! for Differential Privacy", proposition 12 (the conversion). The result is an upper bound of epsilon, and a loose one
 //! for few rounds at a small rate; `tests/golden.rs` holds it against the tight value.
 
+mod fixed_size;
+mod mechanisms;
 mod sampled_gaussian;
 
 use std::sync::Arc;
@@ -74,7 +76,7 @@ impl Curve {
         }
     }
 
-    /// One `event`, over the orders of `self`. Cost with the default orders: about a millisecond when sampled.
+    /// One `event`, over the orders of `self` (infinite for a capped cohort, of which only [`crate::pld`] knows a bound). Cost with the default orders: about a millisecond when sampled.
     ///
     /// # Errors
     /// [`Error::NoiseMultiplier`], [`Error::Rate`], [`Error::SampledAdjacency`] for replace-one with a rate strictly
@@ -84,6 +86,9 @@ impl Curve {
         let (z, rate) = (event.noise_multiplier(), event.rate());
         let divergence: &dyn Fn(f64) -> f64 = if rate == 0.0 {
             &|_| 0.0
+        } else if event.cap().is_some() {
+            // Not known here; see `pld`.
+            &|_| f64::INFINITY
         } else if rate == 1.0 {
             let ratio = adjacency.sensitivity() / z;
             &move |order| 0.5 * order * ratio * ratio

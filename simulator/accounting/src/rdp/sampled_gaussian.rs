@@ -154,10 +154,10 @@ fn log_add(a: f64, b: f64) -> f64 {
 
 /// The log of a sum of exponentials, kept as a scale and a factor.
 #[derive(Default)]
-struct LogSum(Option<(f64, f64)>);
+pub(super) struct LogSum(Option<(f64, f64)>);
 
 impl LogSum {
-    fn add(&mut self, log_term: f64) {
+    pub(super) fn add(&mut self, log_term: f64) {
         if log_term == f64::NEG_INFINITY {
             return;
         }
@@ -168,7 +168,7 @@ impl LogSum {
         });
     }
 
-    fn log(&self) -> f64 {
+    pub(super) fn log(&self) -> f64 {
         self.0.map_or(f64::NEG_INFINITY, |(scale, factor)| scale + libm::log(factor))
     }
 }
