@@ -143,7 +143,7 @@
 /**
  * Bytes that each record adds to it.
  */
-#define SISKIN_LOG_RECORD_BYTES 60
+#define SISKIN_LOG_RECORD_BYTES 68
 
 /**
  * What came of a call. The numbers are stable; a newer library may return numbers that this header does not name.

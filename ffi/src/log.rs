@@ -10,7 +10,7 @@ use std::fmt::Write;
 /// Bytes of a log without records.
 pub const SISKIN_LOG_HEAD_BYTES: usize = 8;
 /// Bytes that each record adds to it.
-pub const SISKIN_LOG_RECORD_BYTES: usize = 60;
+pub const SISKIN_LOG_RECORD_BYTES: usize = 68;
 const _: () = assert!(SISKIN_LOG_RECORD_BYTES == EGRESS_SLOT);
 
 /// Makes an empty log of what leaves the device, for as many records as fit: `SISKIN_LOG_HEAD_BYTES` and

@@ -1,7 +1,7 @@
 //! What to do next, and how a session ended.
 
 use siskin::arena::ArenaError;
-use siskin::checkin::{CheckpointError, NoiseSource, PlanError, PolicyViolation, Reason};
+use siskin::checkin::{CheckpointError, PlanError, PolicyViolation, Profile, Reason};
 use siskin::data::StoreError;
 use siskin::report::{EgressRecord, ReportError};
 use siskin::session::{Abandoned, Metrics, Outcome, Poll};
@@ -267,6 +267,8 @@ pub(crate) fn plan_numbers(e: PlanError) -> (f64, f64) {
     match e {
         PlanError::OutOfRange { got, .. } => (0.0, got.into()),
         PlanError::ProbeWithNoise { entries, .. } => (0.0, entries.into()),
+        PlanError::Grid(e) => (e.step.into(), e.clip_norm.into()),
+        PlanError::Deviation(e) => (e.limit, e.got),
         PlanError::Layer { expected, got, .. } => (expected.into(), got.into()),
         _ => (0.0, 0.0),
     }
@@ -350,9 +352,10 @@ pub struct siskin_egress {
 
 impl From<&EgressRecord> for siskin_egress {
     fn from(e: &EgressRecord) -> Self {
-        let (noise_source, shares) = match e.source {
-            NoiseSource::Server => (siskin_noise_source::Server, 0),
-            NoiseSource::Device { shares } => (siskin_noise_source::Device, shares),
+        let (noise_source, shares) = match e.profile {
+            Profile::Central => (siskin_noise_source::Server, 0),
+            Profile::Local => (siskin_noise_source::Device, 1),
+            Profile::Distributed(distributed) => (siskin_noise_source::Device, distributed.shares),
         };
         Self {
             struct_size: 0,
@@ -367,7 +370,7 @@ impl From<&EgressRecord> for siskin_egress {
             growth: e.growth,
             report: e.report,
             population: e.population,
-            profile: e.profile().bits().into(),
+            profile: siskin::checkin::Profiles::of(e.profile).bits().into(),
             reserved: 0,
         }
     }

@@ -13,8 +13,8 @@
 //! | [`data`] | the app's examples, shuffled and batched without memory |
 //! | [`model`] | the sparse network: shapes, layers, kernels, masks |
 //! | [`optim`] | local training, which leaves a [`Delta`](optim::Delta) |
-//! | [`privacy`] | clip, noise |
-//! | [`quantize`] | reals to integers on the plan's grid |
+//! | [`privacy`] | clip, and noise on the grid |
+//! | [`quantize`] | reals to integers on the plan's grid, within the clip norm |
 //! | [`range_coder`] | integers to bytes |
 //! | [`report`] | the upload, and the log of what left |
 //! | [`session`] | drives all of them, one poll at a time; saved and restored at any moment |

@@ -21,9 +21,10 @@ fn the_length_of_frames_and_pieces_does_not_matter() {
         for (frame, piece) in [(16 * 1024, usize::MAX), (1024, 1), (1500, 64), (4096, 777)] {
             assert_eq!(report(frame, piece), want, "{}: frames of {frame}, pieces of {piece}", profile.name);
         }
-        // Another seed, another report: where anything is random.
+        // Another seed, another report: where anything is random. The order of clipped examples leaves no trace in their sum.
         let other = play(&profile.round(1024), &config(1024), 3, &mut examples.store()).report.unwrap();
-        assert_ne!(other, want, "{}", profile.name);
+        let random = !matches!(profile.settings.privacy.clipping, siskin::checkin::Clipping::Examples { .. });
+        assert_eq!(other != want, random, "{}", profile.name);
     }
 }
 
@@ -64,7 +65,7 @@ fn portable_kernels_give_the_bits_of_the_fast_ones() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 45, "all profiles without dense masks");
+    assert_eq!(seen, 60, "all profiles without dense masks");
 }
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo).

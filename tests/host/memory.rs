@@ -1,10 +1,12 @@
 //! The arena: what a plan needs is exact, and nothing beyond it is touched.
 
 use crate::device::{Lent, Line, play_in};
-use crate::problem::{Examples, chain, config, dense, profiles, server, settings};
+use crate::problem::{Examples, chain, config, dense, distributed, profiles, server, settings};
 use proptest::prelude::*;
 use siskin::arena::{ArenaError, MemoryPlan, required_bytes};
-use siskin::checkin::{ClientOptimizer, LayerSpec, NoiseSource, Path, Privacy, Quantization, Rounding, Storage, Train};
+use siskin::checkin::{
+    ClientOptimizer, LayerSpec, Path, Privacy, Profile, Quantization, Rounding, ShareNoise, Storage, Train,
+};
 use siskin::session::{Abandoned, Outcome, Session};
 
 /// A device in exactly `required_bytes` is accepted; with one byte less it says so.
@@ -47,7 +49,8 @@ proptest! {
         momentum in prop_oneof![Just(0.0f32), Just(0.5)],
         sparsity in prop_oneof![Just(0.0f32), Just(0.4)],
         crossover in prop_oneof![Just(0.0f32), Just(1.0)],
-        step in prop_oneof![Just(1e-3f32), Just(1e-7)],
+        step in prop_oneof![Just(1e-3f32), Just(2e-5)],
+        shared in any::<bool>(),
         count in 1usize..12,
     ) {
         let mut layers = Vec::new();
@@ -58,7 +61,8 @@ proptest! {
         let model = chain([inputs, 1, 1], &layers);
         let mut s = crate::problem::pruned(settings(), sparsity, crossover);
         (s.training.batch, s.training.optimizer) = (batch, crate::problem::momentum(momentum));
-        s.privacy = Privacy { clip_norm: 1.0, noise_multiplier: 1.0, source: NoiseSource::Device { shares: 1 } };
+        let profile = if shared { distributed(1, 24, ShareNoise::DiscreteGaussian) } else { Profile::Local };
+        s.privacy = Privacy { noise_multiplier: 1.0, ..Privacy::new(1.0, profile) };
         s.quantization = Quantization { step, rounding: Rounding::Stochastic };
         let mut examples = Examples::new(&model, 3, count);
         examples.labels_mut().iter_mut().for_each(|l| *l %= u32::from(classes));

@@ -3,7 +3,10 @@
 use crate::device::{Lent, Line, MANY_POLLS};
 use crate::kill::{FRAME, SEED, World, play_killed};
 use crate::problem::{Examples, POPULATION, Profile, config, mlp, profiles, rng, server, settings};
-use siskin::checkin::{Limits, NoiseSource, Policy, PolicyViolation, Privacy, Profiles, Weighting};
+use siskin::checkin::{
+    Distributed, Limits, Policy, PolicyViolation, Privacy, Profile as Who, Profiles, Quantization, Rounding,
+    ShareNoise, Weighting,
+};
 use siskin::privacy::{Ledger, Rho, population_id};
 use siskin::session::{Abandoned, Config, Outcome, Session};
 use siskin_accounting::{Adjacency, Event, analytic, rdp::Curve};
@@ -181,20 +184,24 @@ fn epsilon_of_a_period_and_in_all() {
 
 #[test]
 fn profiles_that_the_app_does_not_allow() {
-    let with = |source| {
+    let with = |profile| {
         let mut settings = settings();
-        settings.privacy = Privacy { clip_norm: 0.5, noise_multiplier: 0.2, source };
+        settings.privacy = Privacy { noise_multiplier: 0.2, ..Privacy::new(0.5, profile) };
+        settings.quantization = Quantization { step: 1e-3, rounding: Rounding::Stochastic };
         server(settings, &mlp(), FRAME).open().unwrap()
     };
-    let sources = [
-        (NoiseSource::Server, Profiles::CENTRAL),
-        (NoiseSource::Device { shares: 1 }, Profiles::LOCAL),
-        (NoiseSource::Device { shares: 2 }, Profiles::DISTRIBUTED),
+    let profiles = [
+        (Who::Central, Profiles::CENTRAL),
+        (Who::Local, Profiles::LOCAL),
+        (
+            Who::Distributed(Distributed { shares: 2, bits: 20, noise: ShareNoise::DiscreteGaussian, rotation: 1 }),
+            Profiles::DISTRIBUTED,
+        ),
     ];
-    for (source, plan) in sources {
+    for (profile, plan) in profiles {
         for allowed in (0..8).filter_map(Profiles::from_bits) {
             let policy = Policy { profiles: allowed, ..Policy::permissive() };
-            let round = with(source);
+            let round = with(profile);
             let (outcome, ..) = take_part(&round, &Config { policy, ..config(FRAME) }, None, 1);
             if allowed.has(plan) {
                 assert_eq!(outcome, Outcome::Accepted);

@@ -3,8 +3,8 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use siskin::checkin::{
-    ClientOptimizer, Layer, LayerSpec, Loss, ModelSpec, NoiseSource, Path, Plan, Policy, Population, Privacy,
-    Quantization, Rounding, Storage, Training, Upload, Weighting, Window,
+    ClientOptimizer, Clipping, Distributed, Layer, LayerSpec, Loss, ModelSpec, Path, Plan, Policy, Population, Privacy,
+    Quantization, Rounding, ShareNoise, Storage, Training, Upload, Weighting, Window,
 };
 use siskin::data::SliceStore;
 use siskin::model::sparsity::{Pooling, SparsityType};
@@ -104,7 +104,7 @@ pub(crate) fn settings() -> Settings {
         selection: Selection::Fixed,
         close: Close::Deadline,
         training: Training { optimizer: momentum(0.9), proximal: 0.0, max_examples: 1000, ..Training::sgd(2, 8, 0.1) },
-        privacy: Privacy { clip_norm: 100.0, noise_multiplier: 0.0, source: NoiseSource::Server },
+        privacy: Privacy::new(100.0, siskin::checkin::Profile::Central),
         noise: Noise::Independent,
         quantization: Quantization { step: 1e-3, rounding: Rounding::Nearest },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000, probe: 0 },
@@ -151,6 +151,10 @@ pub(crate) fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
 }
 
+pub(crate) fn distributed(shares: u32, bits: u8, noise: ShareNoise) -> siskin::checkin::Profile {
+    siskin::checkin::Profile::Distributed(Distributed { shares, bits, noise, rotation: 11 })
+}
+
 /// Every way through the device that the same round can take.
 pub(crate) struct Profile {
     pub(crate) name: &'static str,
@@ -170,7 +174,23 @@ pub(crate) fn profiles() -> Vec<Profile> {
         s
     };
     let noisy = |mut s: Settings| {
-        s.privacy = Privacy { clip_norm: 0.5, noise_multiplier: 0.2, source: NoiseSource::Device { shares: 2 } };
+        s.privacy = Privacy { noise_multiplier: 0.2, ..Privacy::new(0.5, siskin::checkin::Profile::Local) };
+        s
+    };
+    let shared = |mut s: Settings| {
+        s.privacy =
+            Privacy { noise_multiplier: 0.2, ..Privacy::new(0.5, distributed(2, 20, ShareNoise::DiscreteGaussian)) };
+        s
+    };
+    let examples_clipped = |mut s: Settings| {
+        (s.training.epochs, s.training.batch, s.training.optimizer) = (1, 1, momentum(0.0));
+        s.training.max_examples = 30;
+        s.privacy.clipping = Clipping::Examples { norm: 0.5 };
+        s.quantization.step = 1e-5;
+        s
+    };
+    let layers_clipped = |mut s: Settings| {
+        s.privacy = Privacy { clipping: Clipping::Layers, ..Privacy::new(0.5, siskin::checkin::Profile::Central) };
         s
     };
     vec![
@@ -182,6 +202,10 @@ pub(crate) fn profiles() -> Vec<Profile> {
         profile("cnn-dense", cnn(), stochastic(base())),
         profile("cnn-sparse-50", cnn(), proximal(pruned(base(), 0.5, 1.0))),
         profile("cnn-masked-50-noise", cnn(), noisy(pruned(base(), 0.5, 0.0))),
+        profile("mlp-sparse-80-shared", mlp(), shared(stochastic(pruned(base(), 0.8, 1.0)))),
+        profile("cnn-masked-50-shared", cnn(), shared(pruned(base(), 0.5, 0.0))),
+        profile("mlp-sparse-50-examples", mlp(), examples_clipped(pruned(base(), 0.5, 1.0))),
+        profile("cnn-layers-clipped", cnn(), layers_clipped(base())),
         profile("mlp-rigl-70", mlp(), stochastic(rigl(base(), 0.7, 1.0))),
         profile("cnn-rigl-masked-50", cnn(), rigl(base(), 0.5, 0.0)),
         profile("mlp-blocks-70", mlp(), stochastic(blocks(base(), 0.7, 1.0))),

@@ -29,44 +29,52 @@ fn layers(params: &[f64], live: &[bool], widths: &[usize]) -> Vec<Layer> {
 
 /// Gradient of the mean loss, in flat order, zero where pruned.
 fn gradient(params: &[f64], live: &[bool], widths: &[usize], examples: &Examples) -> Vec<f64> {
-    let net = layers(params, live, widths);
     let mut sum = vec![0.0; params.len()];
     for (features, label) in examples.rows() {
-        let mut acts = vec![features.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>()];
-        for (l, layer) in net.iter().enumerate() {
-            let x = &acts[l];
-            let dot = |row: &Vec<f64>| row.iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
-            let mut y: Vec<f64> = layer.weights.iter().zip(&layer.biases).map(|(row, b)| b + dot(row)).collect();
-            if l + 1 < net.len() {
-                y.iter_mut().for_each(|v| *v = v.max(0.0));
-            }
-            acts.push(y);
-        }
-        let logits = acts.last().unwrap();
-        let top = logits.iter().copied().fold(f64::MIN, f64::max);
-        let total: f64 = logits.iter().map(|v| (v - top).exp()).sum();
-        let mut dy: Vec<f64> = logits.iter().map(|v| (v - top).exp() / total).collect();
-        dy[label as usize] -= 1.0;
-        let mut at = params.len();
-        for (l, layer) in net.iter().enumerate().rev() {
-            let x = &acts[l];
-            let (outputs, inputs) = (layer.weights.len(), x.len());
-            at -= outputs * (inputs + 1);
-            let mut dx = vec![0.0; inputs];
-            for o in 0..outputs {
-                for i in 0..inputs {
-                    if layer.live[o][i] {
-                        sum[at + o * inputs + i] += dy[o] * x[i];
-                        dx[i] += dy[o] * layer.weights[o][i];
-                    }
-                }
-                sum[at + outputs * inputs + o] += dy[o];
-            }
-            // The gradient of a rectified value that is zero is zero.
-            dy = dx.iter().zip(x).map(|(d, x)| if *x > 0.0 { *d } else { 0.0 }).collect();
-        }
+        let of_one = gradient_of(params, live, widths, features, label);
+        sum.iter_mut().zip(&of_one).for_each(|(s, g)| *s += g);
     }
     sum.iter().map(|v| v / examples.len() as f64).collect()
+}
+
+/// Gradient of the loss of one example, the same way.
+pub(crate) fn gradient_of(params: &[f64], live: &[bool], widths: &[usize], features: &[f32], label: u32) -> Vec<f64> {
+    let net = layers(params, live, widths);
+    let mut sum = vec![0.0; params.len()];
+    let mut acts = vec![features.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>()];
+    for (l, layer) in net.iter().enumerate() {
+        let x = &acts[l];
+        let dot = |row: &Vec<f64>| row.iter().zip(x).map(|(w, x)| w * x).sum::<f64>();
+        let mut y: Vec<f64> = layer.weights.iter().zip(&layer.biases).map(|(row, b)| b + dot(row)).collect();
+        if l + 1 < net.len() {
+            y.iter_mut().for_each(|v| *v = v.max(0.0));
+        }
+        acts.push(y);
+    }
+    let logits = acts.last().unwrap();
+    let top = logits.iter().copied().fold(f64::MIN, f64::max);
+    let total: f64 = logits.iter().map(|v| (v - top).exp()).sum();
+    let mut dy: Vec<f64> = logits.iter().map(|v| (v - top).exp() / total).collect();
+    dy[label as usize] -= 1.0;
+    let mut at = params.len();
+    for (l, layer) in net.iter().enumerate().rev() {
+        let x = &acts[l];
+        let (outputs, inputs) = (layer.weights.len(), x.len());
+        at -= outputs * (inputs + 1);
+        let mut dx = vec![0.0; inputs];
+        for o in 0..outputs {
+            for i in 0..inputs {
+                if layer.live[o][i] {
+                    sum[at + o * inputs + i] += dy[o] * x[i];
+                    dx[i] += dy[o] * layer.weights[o][i];
+                }
+            }
+            sum[at + outputs * inputs + o] += dy[o];
+        }
+        // The gradient of a rectified value that is zero is zero.
+        dy = dx.iter().zip(x).map(|(d, x)| if *x > 0.0 { *d } else { 0.0 }).collect();
+    }
+    sum
 }
 
 /// Global minus local after `training.epochs` full-batch steps.

@@ -3,7 +3,7 @@
 
 use crate::device::play;
 use crate::problem::{Examples, config, mlp, model, rng, settings};
-use siskin::checkin::{NoiseSource, Privacy};
+use siskin::checkin::{Privacy, Profile};
 use siskin::session::Outcome;
 use siskin_server::accounting::correlated::{Blt, Participation, Tree, Violation};
 use siskin_server::privacy::Noise;
@@ -22,7 +22,7 @@ fn blt() -> Noise {
 }
 
 fn noisy(noise: Noise) -> Settings {
-    let privacy = Privacy { clip_norm: 1.0, noise_multiplier: 0.5, source: NoiseSource::Server };
+    let privacy = Privacy { noise_multiplier: 0.5, ..Privacy::new(1.0, Profile::Central) };
     Settings { privacy, noise, ..settings() }
 }
 
@@ -157,7 +157,7 @@ fn settings_that_cannot_keep_the_rule_are_refused() {
     assert!(rare.contains("most participations of a device is 2") && rare.contains("at least 3"), "{rare}");
     for privacy in [
         Privacy { noise_multiplier: 0.0, ..noisy(blt()).privacy },
-        Privacy { source: NoiseSource::Device { shares: 1 }, ..noisy(blt()).privacy },
+        Privacy { profile: Profile::Local, ..noisy(blt()).privacy },
     ] {
         let none = error(Settings { privacy, ..noisy(blt()) });
         assert!(none.contains("noise multiplier") && none.contains("the server's"), "{none}");

@@ -338,7 +338,7 @@ proptest! {
     ) {
         let mut profile = profiles().remove(which);
         profile.settings.min_fraction = 0.0;
-        profile.settings.privacy.source = siskin::checkin::NoiseSource::Server;
+        profile.settings.privacy.profile = siskin::checkin::Profile::Central;
         profile.settings.privacy.noise_multiplier = 0.0;
         let report = report_of(&profile);
         let mut payload = Report::parse(&report).unwrap().payload.to_vec();
@@ -368,14 +368,16 @@ fn a_header_that_does_not_belong_is_refused() {
     let report = report_of(profile);
     let payload = Report::parse(&report).unwrap().payload.to_vec();
     let round = profile.round(FRAME);
-    let changes: [fn(&mut Header); 8] = [
+    let changes: [fn(&mut Header); 10] = [
         |h| h.plan ^= 1,
         |h| h.round += 1,
         |h| h.weight = 0,
         |h| h.weight = 2,
         |h| h.live -= 1,
         |h| h.step = f32::NAN,
-        |h| h.source = siskin::checkin::NoiseSource::Device { shares: 1 },
+        |h| h.profile = siskin::checkin::Profile::Local,
+        |h| h.profile = crate::problem::distributed(1, 20, siskin::checkin::ShareNoise::DiscreteGaussian),
+        |h| h.profile = crate::problem::distributed(1, 20, siskin::checkin::ShareNoise::Skellam),
         |h| h.payload += 1,
     ];
     for (i, change) in changes.into_iter().enumerate() {

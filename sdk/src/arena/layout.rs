@@ -1,8 +1,9 @@
 //! The byte plan: every purpose, exact, before training starts.
 
 use super::ALIGNMENT;
-use crate::checkin::{Plan, PlanError, masks_len};
+use crate::checkin::{Clipping, Plan, PlanError, masks_len};
 use crate::model::Graph;
+use crate::privacy::rotated_len;
 use crate::range_coder::{self, EntropyCoder};
 use core::ops::Range;
 
@@ -41,11 +42,12 @@ impl Region {
 /// Where everything lies, and how many bytes a plan takes.
 ///
 /// ```text
-/// | frame in | frame out || row pointers | columns | probe | local | global | moments || scratch                           |
-/// '-- needed to check in-''------------- persistent ----------------------------------''-- one of: training | range coder --'
-///                                                                  '- report, once trained -'
+/// | frame in | frame out || row pointers | columns | probe | local | padding | global | moments || scratch                           |
+/// '-- needed to check in-''------------- persistent --------------------------------------------''-- one of: training | range coder --'
+///                                                        '-- delta ------' '- report, once trained -'
 /// ```
-/// `local` becomes the delta and then the symbols; the report is coded into the bytes of `global` and `moments`.
+/// `local` becomes the delta and then the symbols; the report is coded into the bytes of `global` and `moments`. A plan that
+/// rotates the delta needs a power of two of values: `padding` is what `local` lacks of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryPlan {
     /// A frame from the server, until it is whole.
@@ -60,10 +62,16 @@ pub struct MemoryPlan {
     pub probe: Region,
     /// The parameters in training, `f32`.
     pub local: Region,
+    /// What the rotated delta needs beyond `local`; empty where the plan rotates nothing.
+    pub padding: Region,
+    /// The parameters in training and the padding: the delta, then the symbols; overlays both.
+    pub delta: Region,
     /// Those of them that train, as they came, `f32`.
     pub global: Region,
     /// What the optimizer keeps of them, `f32`: nothing, a velocity, or two moments.
     pub moments: Region,
+    /// The gradient of one example, `f32`; empty unless examples are clipped.
+    pub example: Region,
     /// Room for the report's header and the growth probe behind the values that the report overwrites.
     pub header: Region,
     /// Activations of a batch, `f32`.
@@ -101,9 +109,19 @@ impl MemoryPlan {
         let columns = next(2 * graph.columns);
         let probe = next(8 * crate::optim::probe::kept_len(graph, plan.upload.probe));
         let local = next(4 * graph.stored);
+        let rotated = if plan.privacy.distributed().is_some() { rotated_len(graph.live) } else { 0 };
+        // Regions follow each other without a gap but for the alignment, which the padding begins behind.
+        let padding = next(rotated.saturating_mul(4).saturating_sub(align(local.len)));
+        let delta = Region::new(local.start, local.len.max(rotated.saturating_mul(4)));
         let global = next(4 * graph.trained);
         let moments = next(4 * graph.trained * plan.training.optimizer.moments());
-        let header = next(crate::report::MAX_HEADER + crate::report::growth_bound(graph, plan.upload.probe));
+        let clips_examples = matches!(plan.privacy.clipping, Clipping::Examples { .. });
+        let example = next(if clips_examples { 4 * graph.trained } else { 0 });
+        // Symbols take less than the 4 bytes of a parameter, but rotated ones are more than the parameters.
+        let more = if rotated > 0 { range_coder::RowColumn::encoded_bound(rotated) } else { 0 };
+        let more = more.saturating_sub(global.len + moments.len + example.len);
+        let growth = crate::report::growth_bound(graph, plan.upload.probe);
+        let header = next((crate::report::MAX_HEADER + growth).saturating_add(more));
         let report = Region::new(global.start, at - global.start);
         let scratch = at;
         let mut next = |bytes: usize| {
@@ -119,7 +137,8 @@ impl MemoryPlan {
         let gradients = next((4 * graph.gradients).saturating_mul(batch).max(staged));
         let targets = Region::new(at, (4 * targets).saturating_mul(batch));
         at = align(at.saturating_add(targets.len));
-        let coder = Region::new(scratch, range_coder::RowColumn::required_scratch(graph.widest() as u32));
+        let widest = (graph.widest() as u32).max(crate::report::rotated_columns(rotated));
+        let coder = Region::new(scratch, range_coder::RowColumn::required_scratch(widest));
         let total = at.max(align(scratch.saturating_add(coder.len)));
         Self {
             frame_in,
@@ -128,8 +147,11 @@ impl MemoryPlan {
             columns,
             probe,
             local,
+            padding,
+            delta,
             global,
             moments,
+            example,
             header,
             activations,
             gradients,
@@ -163,7 +185,7 @@ impl MemoryPlan {
     }
 
     /// `(purpose, bytes)` in the order in which they lie; `overlay` lines are not counted twice.
-    pub fn by_purpose(&self) -> [(&'static str, usize); 12] {
+    pub fn by_purpose(&self) -> [(&'static str, usize); 14] {
         [
             ("frame from the server", self.frame_in.len),
             ("frame to the server", self.frame_out.len),
@@ -171,9 +193,11 @@ impl MemoryPlan {
             ("pattern: columns", self.columns.len),
             ("growth probe", self.probe.len),
             ("parameters, local", self.local.len),
+            ("padding of the rotated delta", self.padding.len),
             ("parameters in training, as they came", self.global.len),
             ("moments of the optimizer", self.moments.len),
-            ("report header, coded growth probe", self.header.len),
+            ("gradient of one example", self.example.len),
+            ("report header, coded growth probe, more symbols", self.header.len),
             ("activations", self.activations.len),
             ("gradients of activations", self.gradients.len),
             ("targets", self.targets.len),
@@ -239,11 +263,7 @@ mod tests {
             round: 0,
             model: spec,
             training: crate::checkin::Training::sgd(1, 1024, 1.0),
-            privacy: crate::checkin::Privacy {
-                clip_norm: 1.0,
-                noise_multiplier: 0.0,
-                source: crate::checkin::NoiseSource::Server,
-            },
+            privacy: crate::checkin::Privacy::new(1.0, crate::checkin::Profile::Central),
             quantization: crate::checkin::Quantization { step: 1.0, rounding: crate::checkin::Rounding::Nearest },
             upload: crate::checkin::Upload { weighting: crate::checkin::Weighting::Uniform, max_bytes: 1000, probe: 0 },
         };

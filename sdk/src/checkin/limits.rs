@@ -1,6 +1,6 @@
 //! What the app allows over many rounds, and which profiles.
 
-use super::{NoiseSource, Privacy};
+use super::Profile;
 use core::fmt;
 
 /// Bounds on all rounds of this device together. The [`Ledger`](crate::privacy::Ledger) knows those before this one; where a
@@ -91,11 +91,11 @@ impl Profiles {
     }
 
     /// The one of a plan.
-    pub const fn of(privacy: &Privacy) -> Self {
-        match privacy.source {
-            NoiseSource::Server => Self::CENTRAL,
-            NoiseSource::Device { shares: 0 | 1 } => Self::LOCAL,
-            NoiseSource::Device { .. } => Self::DISTRIBUTED,
+    pub const fn of(profile: Profile) -> Self {
+        match profile {
+            Profile::Central => Self::CENTRAL,
+            Profile::Local => Self::LOCAL,
+            Profile::Distributed(_) => Self::DISTRIBUTED,
         }
     }
 }

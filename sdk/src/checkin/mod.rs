@@ -5,6 +5,7 @@ mod layer;
 mod limits;
 mod plan;
 mod policy;
+mod privacy;
 
 pub use checkpoint::{
     CheckpointError, KeptMask, changes_len, checkpoint_len, checkpoint_masks, masks_len, write_changes,
@@ -14,10 +15,10 @@ pub(crate) use checkpoint::{CheckpointReader, Download, KEPT_MASK_HEADER, each_m
 pub use layer::{Layer, LayerSpec, Loss, MAX_LAYERS, ModelSpec, Path, Storage, Train, Window};
 pub use limits::{Limits, Profiles};
 pub use plan::{
-    ClientOptimizer, MAX_PROBE, NoiseSource, Plan, PlanError, Privacy, Quantization, RateSchedule, Rounding, Training,
-    Upload, Weighting,
+    ClientOptimizer, MAX_PROBE, Plan, PlanError, Quantization, RateSchedule, Rounding, Training, Upload, Weighting,
 };
 pub use policy::{Policy, PolicyViolation};
+pub use privacy::{Clipping, Distributed, LEAST_SHARE_DEVIATION, MAX_SHARE_STEPS, Privacy, Profile, ShareNoise};
 
 use heapless::String;
 

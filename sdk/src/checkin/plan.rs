@@ -1,6 +1,10 @@
 //! The plan: what a device computes in one round, as the server sends it.
 
-use super::{ModelSpec, Population};
+use super::{ModelSpec, Population, Privacy};
+use crate::model::Graph;
+use crate::privacy::GridBoundError;
+use crate::privacy::sample::DeviationError;
+use crate::report::symbols_of;
 use crate::wire::{Reader, WireError};
 use serde::{Deserialize, Serialize};
 
@@ -121,30 +125,6 @@ pub enum RateSchedule {
     },
 }
 
-/// Bound and noise of one report.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Privacy {
-    /// L2 bound of the delta, in units of the parameters.
-    pub clip_norm: f32,
-    /// Standard deviation of the noise on the *sum* of the cohort, in units of `clip_norm`; 0 is no noise.
-    pub noise_multiplier: f32,
-    /// Who adds it.
-    pub source: NoiseSource,
-}
-
-/// Who adds the noise, and so who must be trusted with what.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub enum NoiseSource {
-    /// The server adds it to the sum: it sees each clipped delta.
-    Server,
-    /// Each device adds Gaussian noise of standard deviation `noise_multiplier * clip_norm / sqrt(shares)`, so that
-    /// `shares` reports together carry what the plan promises.
-    Device {
-        /// Reports that the round needs at the least.
-        shares: u32,
-    },
-}
-
 /// The grid on which reports lie.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Quantization {
@@ -217,6 +197,10 @@ pub enum PlanError {
     },
     /// The plan has no layers, or none with parameters.
     Empty,
+    /// The clip norm is less than a step of the grid, or more than a report can say.
+    Grid(GridBoundError),
+    /// The noise of a device is more than its samplers make; the number is in steps.
+    Deviation(DeviationError),
     /// The plan promises noise and asks for a growth probe, which none is added to.
     ProbeWithNoise {
         /// Entries of each matrix that it asks for.
@@ -235,6 +219,8 @@ impl core::fmt::Display for PlanError {
                 write!(f, "layer {index} of the plan: {what}: got {got}, the limit is {expected}")
             }
             Self::Empty => write!(f, "the plan has no layer with parameters"),
+            Self::Grid(e) => write!(f, "the plan's grid: {e}"),
+            Self::Deviation(e) => write!(f, "the plan's noise: {e}"),
             Self::ProbeWithNoise { entries, noise_multiplier } => write!(
                 f,
                 "the plan asks for a growth probe of {entries} entries, which its noise multiplier {noise_multiplier} does not cover"
@@ -292,12 +278,10 @@ impl Plan {
         t.optimizer.validate()?;
         within("training.weight_decay", t.weight_decay, 0.0, 1e6)?;
         within("training.proximal", t.proximal, 0.0, 1e6)?;
-        within("privacy.clip_norm", p.clip_norm, 1e-12, 1e12)?;
-        within("privacy.noise_multiplier", p.noise_multiplier, 0.0, 1e6)?;
-        if let NoiseSource::Device { shares } = p.source {
-            within("privacy.source.shares", shares as f32, 1.0, 1e9)?;
-        }
         within("quantization.step", self.quantization.step, 1e-20, 1e12)?;
+        p.validate(&self.quantization, self.upload.weighting)?;
+        // The number of coordinates comes later: see `check_coordinates`.
+        p.check_examples(t, self.quantization.step, 0)?;
         within("upload.max_bytes", self.upload.max_bytes as f32, 64.0, 1e9)?;
         if let Weighting::Examples { cap } = self.upload.weighting {
             within("upload.weighting.cap", cap as f32, 1.0, 1e6)?;
@@ -308,6 +292,15 @@ impl Plan {
             return Err(PlanError::ProbeWithNoise { entries, noise_multiplier });
         }
         Ok(())
+    }
+
+    /// Checks what hangs on the number of coordinates of a report.
+    ///
+    /// # Errors
+    /// [`PlanError::OutOfRange`] names the field.
+    pub fn check_coordinates(&self, graph: &Graph) -> Result<(), PlanError> {
+        let coordinates = symbols_of(self.privacy.profile, graph);
+        self.privacy.check_examples(&self.training, self.quantization.step, coordinates)
     }
 
     /// A short fingerprint of the encoded plan, for logs and report headers; it is not a cryptographic hash.
@@ -339,7 +332,7 @@ impl RateSchedule {
     }
 }
 
-fn within(field: &'static str, got: f32, min: f32, max: f32) -> Result<(), PlanError> {
+pub(super) fn within(field: &'static str, got: f32, min: f32, max: f32) -> Result<(), PlanError> {
     // A NaN is in no range.
     if got >= min && got <= max { Ok(()) } else { Err(PlanError::OutOfRange { field, got }) }
 }

@@ -54,7 +54,7 @@ impl Policy {
         if !(p.noise_multiplier >= self.least_noise_multiplier) {
             return Err(PolicyViolation::Noise { least: self.least_noise_multiplier, plan: p.noise_multiplier });
         }
-        let profile = Profiles::of(p);
+        let profile = Profiles::of(p.profile);
         if !self.profiles.has(profile) {
             return Err(PolicyViolation::Profile { allowed: self.profiles, plan: profile });
         }

@@ -99,11 +99,11 @@ impl Learner for Gradients<'_> {
 ///     let _ = delta.quantize(q, 0); // an unclipped delta has no such method
 /// };
 /// ```
-/// The same with both steps in between compiles:
+/// The same with that step before it compiles:
 /// ```
 /// use siskin::{checkin::{Privacy, Quantization}, optim::Delta};
-/// let _ = |delta: Delta<'_>, p: &Privacy, q: &Quantization, rng: &mut rand_chacha::ChaCha20Rng| {
-///     let _ = delta.clip(p.clip_norm).noise(p, rng).quantize(q, 0);
+/// let _ = |delta: Delta<'_>, p: &Privacy, q: &Quantization| {
+///     let _ = delta.clip(p.clip_norm).quantize(q, 0);
 /// };
 /// ```
 #[derive(Debug)]

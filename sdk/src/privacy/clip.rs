@@ -3,21 +3,21 @@
 use crate::model::kernel::{Work, wide};
 use crate::optim::Delta;
 
-/// A delta whose norm is at most `clip_norm`, up to the rounding of single precision (the server checks the exact norm
-/// again on the integers that it decodes).
+/// A delta whose norm is at most `clip_norm`, up to the rounding of single precision; [`quantize`](Self::quantize) checks the
+/// exact norm of what it makes of it.
 ///
-/// The only way on is [`noise`](Self::noise), also where the plan leaves the noise to the server:
+/// The only way on is that:
 /// ```compile_fail,E0599
-/// use siskin::{checkin::Quantization, privacy::ClippedDelta};
-/// let _ = |clipped: ClippedDelta<'_>, q: &Quantization| {
-///     let _ = clipped.quantize(q, 0); // a delta that was not noised has no such method
+/// use siskin::{checkin::Privacy, privacy::ClippedDelta};
+/// let _ = |clipped: ClippedDelta<'_>, p: &Privacy, rng: &mut rand_chacha::ChaCha20Rng| {
+///     let _ = clipped.noise(p, rng); // noise is for integers: a delta that is not on the grid has no such method
 /// };
 /// ```
 /// With that step it compiles:
 /// ```
 /// use siskin::{checkin::{Privacy, Quantization}, privacy::ClippedDelta};
 /// let _ = |clipped: ClippedDelta<'_>, p: &Privacy, q: &Quantization, rng: &mut rand_chacha::ChaCha20Rng| {
-///     let _ = clipped.noise(p, rng).quantize(q, 0);
+///     let _ = clipped.quantize(q, 0).unwrap().noise(p, rng);
 /// };
 /// ```
 #[derive(Debug)]
@@ -45,7 +45,35 @@ impl<'a> Delta<'a> {
     }
 }
 
+impl<'a> Delta<'a> {
+    /// Bounds the norm of each layer: of `lengths` coordinates each, in order, `d_l` of all `d`, to `clip_norm * sqrt(d_l / d)`.
+    /// What the lengths leave over must be zeros (of a rotation's padding). A NaN or an infinity anywhere makes all of it zero.
+    pub(crate) fn clip_layers(self, clip_norm: f32, lengths: impl Iterator<Item = usize> + Clone) -> ClippedDelta<'a> {
+        let values = self.values;
+        let whole = norm(values);
+        let all = lengths.clone().sum::<usize>() as f64;
+        let mut rest = &mut *values;
+        for length in lengths {
+            let (layer, after) = rest.split_at_mut(length.min(rest.len()));
+            rest = after;
+            let bound = (f64::from(clip_norm) * libm::sqrt(length as f64 / all) * (1.0 - 1e-6)) as f32;
+            if whole.is_finite() {
+                Delta::new(layer).clip(bound);
+            }
+        }
+        // Also where rounding has lifted the sum of the layers, or the lengths were not those of the layers.
+        let clipped = Delta::new(values).clip(clip_norm);
+        ClippedDelta { norm: whole, ..clipped }
+    }
+}
+
 impl ClippedDelta<'_> {
+    /// Rotates it, for [`Profile::Distributed`](crate::checkin::Profile::Distributed): its length is a power of two. The norm stays.
+    pub(crate) fn rotate(self, seed: u32, round: u32) -> Self {
+        super::rotate(self.values, seed, round);
+        self
+    }
+
     /// The bound.
     pub fn clip_norm(&self) -> f32 {
         self.clip_norm
@@ -113,6 +141,18 @@ mod tests {
                 prop_assert_eq!(before, values);
             }
         }
+    }
+
+    #[test]
+    fn layers_are_bounded_one_by_one() {
+        let mut values = [30.0f32, -40.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let clipped = Delta::new(&mut values).clip_layers(2.0, [2, 6].into_iter());
+        assert!((clipped.norm_before() - 50.002_5).abs() < 1e-4);
+        // A quarter of the coordinates has half of the bound; the other layer is within its own.
+        assert!((norm(&values[..2]) - 1.0).abs() < 1e-5 && values[2] == 0.5, "{values:?}");
+        let mut broken = [1.0, f32::NAN, 1.0];
+        Delta::new(&mut broken).clip_layers(2.0, [1, 2].into_iter());
+        assert_eq!(broken, [0.0; 3]);
     }
 
     #[test]

@@ -1,101 +1,210 @@
-//! Gaussian noise of one device's share.
+//! The device's noise: integers added to integers.
 //!
-//! The plan names who adds the noise. With [`NoiseSource::Server`] nothing is added here: the server sees each clipped
-//! delta and must be trusted. With [`NoiseSource::Device`] each report carries its share, so that the *sum* of `shares`
-//! reports has the promised noise; a single report is then protected only by its share.
-//!
-//! The samples are floating-point (Box & Muller 1958 in double precision on a cryptographic generator). Mironov 2012
-//! shows that floating-point noise can leak through its holes; what is sent are integers on the plan's grid, and the
-//! exact discrete sampler takes this one's place in the profile that needs no trust.
+//! The plan's [`Profile`] names who adds it. What leaves the device is exact: symbols whose norm was checked on integers, plus
+//! samples of [`sample`](super::sample); no float takes part but the deviation, which is rounded up. Value and noise lie on one
+//! fixed grid, so low-order bits say nothing (Haney et al. 2022 show what they say otherwise).
 
-use super::ClippedDelta;
-use crate::checkin::{NoiseSource, Privacy};
+use super::sample::{DeviationError, DiscreteGaussian, Skellam, Variance};
+use crate::checkin::{Distributed, Privacy, Profile, ShareNoise};
+use crate::quantize::{MAX_SYMBOL, Symbols};
 use rand_core::CryptoRng;
 
-/// A delta that may be quantised and sent. Only [`ClippedDelta::noise`] makes one:
+/// Symbols that may be coded and sent. Only [`Symbols::noise`] makes them:
 /// ```compile_fail,E0451
-/// let mut values = [9.0];
-/// let _ = siskin::privacy::NoisedDelta { values: &mut values, deviation: 0.0 }; // its fields are private
+/// let mut values = [9];
+/// let _ = siskin::privacy::NoisedSymbols { values: &mut values, deviation: 0.0 }; // its fields are private
 /// ```
 #[derive(Debug)]
-pub struct NoisedDelta<'a> {
-    pub(crate) values: &'a mut [f32],
-    /// Standard deviation that was added to each coordinate here, in units of the parameters.
+pub struct NoisedSymbols<'a> {
+    pub(crate) values: &'a mut [i32],
+    /// Standard deviation that was added to each coordinate here, in steps.
     deviation: f64,
 }
 
-impl<'a> ClippedDelta<'a> {
-    /// Adds what the plan asks of the device, in units of this delta's own clip norm.
-    pub fn noise(self, privacy: &Privacy, rng: &mut impl CryptoRng) -> NoisedDelta<'a> {
-        let deviation = share(privacy) * f64::from(self.clip_norm());
-        if deviation > 0.0 {
-            for pair in self.values.chunks_mut(2) {
-                let sample = gaussian_pair(rng);
-                for (v, n) in pair.iter_mut().zip(sample) {
-                    *v = (f64::from(*v) + deviation * n) as f32;
-                }
+/// What one device adds to each coordinate.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Noise {
+    /// Nothing: the server adds it.
+    None,
+    Gaussian(DiscreteGaussian),
+    Skellam(Skellam),
+}
+
+impl<'a> Symbols<'a> {
+    /// Adds what the plan asks of the device, in units of this vector's own bound; under [`Profile::Distributed`] the result is
+    /// reduced to `bits` bits around 0. The samples are drawn whatever the symbols are.
+    ///
+    /// # Errors
+    /// [`DeviationError`] if the samplers do not reach the deviation; a checked plan's they do. Nothing may be sent then.
+    pub fn noise(self, privacy: &Privacy, rng: &mut impl CryptoRng) -> Result<NoisedSymbols<'a>, DeviationError> {
+        let deviation = share(privacy) * (f64::from(self.clip_norm) / f64::from(self.step));
+        let values = self.values;
+        let noise = noise_of(privacy, deviation)?;
+        if noise != Noise::None {
+            for value in values.iter_mut() {
+                let sample = match &noise {
+                    Noise::None => 0,
+                    Noise::Gaussian(sampler) => sampler.sample(rng),
+                    Noise::Skellam(sampler) => sampler.sample(rng),
+                };
+                *value = match privacy.profile {
+                    Profile::Distributed(Distributed { bits, .. }) => {
+                        centred(i64::from(*value).wrapping_add(sample), bits)
+                    }
+                    // Post-processing, of what never occurs.
+                    _ => i64::from(*value).saturating_add(sample).clamp(-i64::from(MAX_SYMBOL), i64::from(MAX_SYMBOL))
+                        as i32,
+                };
             }
         }
-        NoisedDelta { values: self.values, deviation }
+        Ok(NoisedSymbols { values, deviation: if noise == Noise::None { 0.0 } else { deviation } })
     }
 }
 
-impl NoisedDelta<'_> {
-    /// Standard deviation that was added to each coordinate on this device.
+impl NoisedSymbols<'_> {
+    /// One integer per coordinate.
+    pub fn values(&self) -> &[i32] {
+        self.values
+    }
+
+    /// Standard deviation that was added to each coordinate on this device, in steps.
     pub fn deviation(&self) -> f64 {
         self.deviation
     }
 }
 
+/// The representative of `x` modulo `2^bits` in `[-2^(bits - 1), 2^(bits - 1))`; `bits` is 1 to 32.
+pub fn centred(x: i64, bits: u8) -> i32 {
+    let unused = 32 - u32::from(bits.clamp(1, 32));
+    ((x as i32) << unused) >> unused
+}
+
 /// Standard deviation of one device's noise, in units of the clip norm.
 pub(crate) fn share(privacy: &Privacy) -> f64 {
-    match privacy.source {
-        NoiseSource::Server => 0.0,
-        NoiseSource::Device { shares } => f64::from(privacy.noise_multiplier) / libm::sqrt(f64::from(shares)),
+    let whole = f64::from(privacy.noise_multiplier);
+    match privacy.profile {
+        Profile::Central => 0.0,
+        Profile::Local => whole,
+        Profile::Distributed(Distributed { shares, .. }) => whole / libm::sqrt(f64::from(shares)),
     }
 }
 
-/// Two independent standard normal samples.
-fn gaussian_pair(rng: &mut impl CryptoRng) -> [f64; 2] {
-    // (0, 1]: the logarithm is finite.
-    let u = ((rng.next_u64() >> 11) + 1) as f64 * (1.0 / 9_007_199_254_740_992.0);
-    let angle = core::f64::consts::TAU * ((rng.next_u64() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0));
-    let radius = libm::sqrt(-2.0 * libm::log(u));
-    [radius * libm::cos(angle), radius * libm::sin(angle)]
+fn noise_of(privacy: &Privacy, deviation: f64) -> Result<Noise, DeviationError> {
+    if deviation == 0.0 {
+        return Ok(Noise::None);
+    }
+    let variance = Variance::of_deviation(deviation)?;
+    match privacy.profile {
+        Profile::Distributed(Distributed { noise: ShareNoise::Skellam, .. }) => {
+            Skellam::new(variance).map(Noise::Skellam)
+        }
+        _ => Ok(Noise::Gaussian(DiscreteGaussian::new(variance))),
+    }
+}
+
+/// Checks that the samplers reach what a plan asks for on a grid of `step`.
+pub(crate) fn check(privacy: &Privacy, step: f32) -> Result<(), DeviationError> {
+    noise_of(privacy, share(privacy) * (f64::from(privacy.clip_norm) / f64::from(step))).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkin::{Quantization, Rounding};
     use crate::optim::Delta;
+    use proptest::prelude::*;
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
-    use std::vec;
+    use std::vec::Vec;
 
-    fn noised(source: NoiseSource) -> vec::Vec<f32> {
-        let mut values = vec![0.0f32; 40_000];
-        let privacy = Privacy { clip_norm: 2.0, noise_multiplier: 3.0, source };
+    const GRID: Quantization = Quantization { step: 0.25, rounding: Rounding::Stochastic };
+
+    fn distributed(shares: u32, bits: u8, noise: ShareNoise) -> Profile {
+        Profile::Distributed(Distributed { shares, bits, noise, rotation: 0 })
+    }
+
+    fn noised(profile: Profile) -> (Vec<i32>, f64) {
+        let mut values = std::vec![0.0f32; 40_000];
+        let privacy = Privacy { noise_multiplier: 3.0, ..Privacy::new(2.0, profile) };
         let mut rng = ChaCha20Rng::from_seed([7; 32]);
-        let noised = Delta::new(&mut values).clip(privacy.clip_norm).noise(&privacy, &mut rng);
-        assert_eq!(noised.deviation(), if source == NoiseSource::Server { 0.0 } else { 3.0 * 2.0 / 4.0 });
-        values
+        let symbols = Delta::new(&mut values).clip(privacy.clip_norm).quantize(&GRID, 1).unwrap();
+        let noised = symbols.noise(&privacy, &mut rng).unwrap();
+        let deviation = noised.deviation();
+        (noised.values().to_vec(), deviation)
     }
 
     #[test]
-    fn the_share_has_the_promised_variance() {
-        let values = noised(NoiseSource::Device { shares: 16 });
-        let n = values.len() as f64;
-        let chi: f64 = values.iter().map(|v| (f64::from(*v) / 1.5).powi(2)).sum();
-        // Chi-square with n degrees of freedom: normal approximation, alpha = 0.001 two-sided is 3.29 deviations.
-        assert!(((chi - n) / (2.0 * n).sqrt()).abs() < 3.29, "{chi}");
-        let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-        assert!((mean / 1.5 * n.sqrt()).abs() < 3.29, "{mean}");
-        let lag: f64 = values.windows(2).map(|w| f64::from(w[0]) * f64::from(w[1])).sum::<f64>() / 2.25;
-        assert!((lag / n.sqrt()).abs() < 3.29, "{lag}");
+    fn each_profile_has_the_promised_variance() {
+        let shared = |noise| distributed(16, 20, noise);
+        // Of 8 steps: all of 3 * 8, or a quarter of it.
+        for (profile, expected) in
+            [(Profile::Local, 24.0), (shared(ShareNoise::DiscreteGaussian), 6.0), (shared(ShareNoise::Skellam), 6.0)]
+        {
+            let (values, deviation) = noised(profile);
+            assert_eq!(deviation, expected);
+            let n = values.len() as f64;
+            let chi: f64 = values.iter().map(|v| (f64::from(*v) / expected).powi(2)).sum();
+            // Chi-square with n degrees of freedom: normal approximation, alpha = 0.001 two-sided is 3.29 deviations.
+            assert!(((chi - n) / (2.0 * n).sqrt()).abs() < 3.29, "{profile:?}: {chi}");
+            let mean = values.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+            assert!((mean / expected * n.sqrt()).abs() < 3.29, "{profile:?}: {mean}");
+            let lag: f64 = values.windows(2).map(|w| f64::from(w[0]) * f64::from(w[1])).sum::<f64>() / expected.powi(2);
+            assert!((lag / n.sqrt()).abs() < 3.29, "{profile:?}: {lag}");
+        }
     }
 
     #[test]
     fn nothing_is_added_where_the_server_does() {
-        assert!(noised(NoiseSource::Server).iter().all(|v| *v == 0.0));
+        let (values, deviation) = noised(Profile::Central);
+        assert!(values.iter().all(|v| *v == 0) && deviation == 0.0);
+    }
+
+    #[test]
+    fn a_modulus_wraps() {
+        let whole = noised(distributed(1, 20, ShareNoise::DiscreteGaussian)).0;
+        let wrapped = noised(distributed(1, 4, ShareNoise::DiscreteGaussian)).0;
+        assert!(wrapped.iter().all(|v| (-8..8).contains(v)));
+        assert!(whole.iter().zip(&wrapped).all(|(a, b)| (a - b) % 16 == 0));
+        assert_eq!((centred(7, 4), centred(8, 4), centred(-9, 4), centred(1 << 40, 32)), (7, -8, 7, 0));
+        assert_eq!((centred(i64::MIN, 24), centred(i64::MAX, 24)), (0, -1));
+    }
+
+    #[test]
+    fn more_than_the_samplers_reach_is_refused() {
+        let mut privacy = Privacy { noise_multiplier: 100.0, ..Privacy::new(1.0, Profile::Local) };
+        assert!(check(&privacy, 1e-3).is_err());
+        privacy.profile = Profile::Central;
+        assert!(check(&privacy, 1e-3).is_ok());
+    }
+
+    fn adversarial() -> impl Strategy<Value = f32> {
+        prop_oneof![
+            3 => -10.0f32..10.0,
+            1 => any::<f32>(),
+            1 => prop::sample::select(std::vec![f32::NAN, f32::INFINITY, 1e30, -1e30, 1e-40, -0.0, f32::MAX, f32::MIN_POSITIVE]),
+        ]
+    }
+
+    proptest! {
+        /// The integer rule: whatever training made, what leaves is within the clip norm, exactly; and has its length.
+        #[test]
+        fn what_leaves_never_exceeds_the_bound(
+            values in prop::collection::vec(adversarial(), 0..300), clip_norm in 1e-3f32..1e3, steps in 1.0f32..3e4,
+            nearest in any::<bool>(), seed in any::<u64>(),
+        ) {
+            let rounding = if nearest { Rounding::Nearest } else { Rounding::Stochastic };
+            let grid = Quantization { step: clip_norm / steps * 0.999, rounding };
+            let broken = values.iter().any(|v| !v.is_finite());
+            let privacy = Privacy::new(clip_norm, Profile::Central);
+            let mut copy: Vec<f32> = values.clone();
+            let symbols = Delta::new(&mut copy).clip(clip_norm).quantize(&grid, seed).unwrap();
+            let noised = symbols.noise(&privacy, &mut ChaCha20Rng::from_seed([1; 32])).unwrap();
+            prop_assert_eq!(noised.values().len(), values.len());
+            // Products of an integer and a float below 2^53 times 2^-149 and more are exact enough in f64 to compare to one part
+            // in 2^50.
+            let squares: f64 = noised.values().iter().map(|q| f64::from(*q).powi(2)).sum();
+            prop_assert!(squares.sqrt() * f64::from(grid.step) <= f64::from(clip_norm) * (1.0 + 1e-14));
+            prop_assert!(!broken || noised.values().iter().all(|q| *q == 0));
+        }
     }
 }

@@ -21,6 +21,7 @@
 //! assert_eq!(step.dequantize(4), 3.0);
 //! ```
 
+mod conditional;
 mod symbols;
 mod uniform;
 

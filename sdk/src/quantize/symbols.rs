@@ -1,35 +1,59 @@
-//! The step from a noised delta to symbols.
+//! The step from a clipped delta to symbols that keep the bound.
 
-use super::{MAX_SYMBOL, Quantized, Step, StepError, quantize_in_place};
+use super::{MAX_SYMBOL, Step, conditional};
 use crate::checkin::{Quantization, Rounding};
-use crate::privacy::NoisedDelta;
+use crate::privacy::{ClippedDelta, GridBound, GridBoundError};
 
-/// A delta on the plan's grid: what a report carries.
+/// A clipped delta on the plan's grid: integers whose sum of squares is at most that of the [`GridBound`], checked exactly.
+///
+/// The only way on is [`noise`](Self::noise), also where the plan leaves the noise to the server:
+/// ```compile_fail,E0599
+/// use siskin::{checkin::Plan, model::Graph, quantize::Symbols};
+/// let _ = |symbols: Symbols<'_>, plan: &Plan, graph: &Graph| {
+///     let _ = symbols.encode((plan, 0), 1, &[], (graph, &[], &[]), &mut [], &mut []); // not noised: no such method
+/// };
+/// ```
+/// With that step it compiles:
+/// ```
+/// use siskin::{checkin::Plan, model::Graph, quantize::Symbols};
+/// let _ = |symbols: Symbols<'_>, plan: &Plan, graph: &Graph, rng: &mut rand_chacha::ChaCha20Rng| {
+///     let noised = symbols.noise(&plan.privacy, rng).unwrap();
+///     let _ = noised.encode((plan, 0), 1, &[], (graph, &[], &[]), &mut [], &mut []);
+/// };
+/// ```
 #[derive(Debug)]
 pub struct Symbols<'a> {
     pub(crate) values: &'a mut [i32],
+    pub(crate) clip_norm: f32,
+    pub(crate) step: f32,
     saturated: usize,
 }
 
-impl<'a> NoisedDelta<'a> {
-    /// Puts every coordinate on the grid, in the same memory. `seed` drives stochastic rounding and must be fresh for
-    /// every report.
+impl<'a> ClippedDelta<'a> {
+    /// Puts every coordinate on the grid, in the same memory, so that the symbols together keep the clip norm: shortened first
+    /// where rounding would lengthen them beyond it, and the zero vector if everything else fails. `seed` drives
+    /// stochastic rounding and must be fresh for every report.
+    ///
+    /// Costs nine passes over the values, one with each coin and each look at the sum of squares.
     ///
     /// # Errors
-    /// [`StepError`] if the plan's step is no step; a checked plan's always is.
-    pub fn quantize(self, quantization: &Quantization, seed: u64) -> Result<Symbols<'a>, StepError> {
-        let step = Step::new(quantization.step)?;
-        let rounding = match quantization.rounding {
-            Rounding::Nearest => super::Rounding::Nearest,
-            Rounding::Stochastic => super::Rounding::Stochastic { seed, first: 0 },
+    /// [`GridBoundError`] if clip norm and step do not go together; a checked plan's always do.
+    pub fn quantize(self, quantization: &Quantization, seed: u64) -> Result<Symbols<'a>, GridBoundError> {
+        let (clip_norm, step) = (self.clip_norm(), quantization.step);
+        let bound = GridBound::new(clip_norm, step)?;
+        let grid = Step::new(step).map_err(|_| GridBoundError { clip_norm, step })?;
+        let coins = match quantization.rounding {
+            Rounding::Nearest => None,
+            Rounding::Stochastic => Some(seed),
         };
-        let Quantized { symbols, saturated, .. } = quantize_in_place(self.values, step, rounding);
-        Ok(Symbols { values: symbols, saturated })
+        let conditional::Bounded { symbols, saturated } =
+            conditional::round_within(self.values, grid, coins, bound.squares());
+        Ok(Symbols { values: symbols, clip_norm, step, saturated })
     }
 }
 
 impl Symbols<'_> {
-    /// One integer per live coordinate, of magnitude at most [`MAX_SYMBOL`].
+    /// One integer per coordinate, of magnitude at most [`MAX_SYMBOL`].
     pub fn values(&self) -> &[i32] {
         self.values
     }

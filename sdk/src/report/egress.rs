@@ -1,6 +1,6 @@
 //! What left the device.
 
-use crate::checkin::{NoiseSource, Profiles};
+use crate::checkin::{Distributed, Profile, Profiles};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub struct EgressRecord {
     /// Noise multiplier that the plan promises for the sum.
     pub noise_multiplier: f32,
     /// Who adds the noise.
-    pub source: NoiseSource,
+    pub profile: Profile,
     /// The clock just before the first byte left, ms: that of the ledger if the session has one, else that of the polls.
     pub time_ms: u64,
 }
@@ -36,22 +36,17 @@ impl EgressRecord {
         let key = |r: &Self| (r.population, r.plan, r.round, r.bytes, r.report);
         key(self) == key(other)
     }
-
-    /// The profile, as the policy names it.
-    pub fn profile(&self) -> Profiles {
-        let Self { clip_norm, noise_multiplier, source, .. } = *self;
-        Profiles::of(&crate::checkin::Privacy { clip_norm, noise_multiplier, source })
-    }
 }
 
 /// `{"time_ms":…,"population":"16 hex digits","plan":"8 hex digits","round":…,"report":"8 hex digits","bytes":…,
 /// "growth_bytes":…,"profile":"central","clip_norm":…,"noise_multiplier":…,"shares":…}`; `shares` is 1 where no share is meant.
 impl fmt::Display for EgressRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shares = if let NoiseSource::Device { shares } = self.source { shares } else { 1 };
+        let shares = if let Profile::Distributed(Distributed { shares, .. }) = self.profile { shares } else { 1 };
+        let profile = Profiles::of(self.profile);
         write!(f, "{{\"time_ms\":{},\"population\":\"{:016x}\",", self.time_ms, self.population)?;
         write!(f, "\"plan\":\"{:08x}\",\"round\":{},\"report\":\"{:08x}\",", self.plan, self.round, self.report)?;
-        write!(f, "\"bytes\":{},\"growth_bytes\":{},\"profile\":\"{}\",", self.bytes, self.growth, self.profile())?;
+        write!(f, "\"bytes\":{},\"growth_bytes\":{},\"profile\":\"{}\",", self.bytes, self.growth, profile)?;
         write!(f, "\"clip_norm\":{},", Number(self.clip_norm))?;
         write!(f, "\"noise_multiplier\":{},\"shares\":{shares}}}", Number(self.noise_multiplier))
     }

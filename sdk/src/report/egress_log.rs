@@ -2,15 +2,17 @@
 //!
 //! The bytes: `SKEL`, version 1, three zero bytes, then slots of [`EGRESS_SLOT`] bytes, the record of number n in slot n modulo
 //! their count. A slot, little-endian: number u64 plus 1 (0: nothing here yet), time u64, population u64, plan, round,
-//! report, bytes, growth bytes u32, clip norm, noise multiplier f32, shares u32 (0: the server adds the noise), XXH32 of these. Only the slot of
-//! the oldest record changes when one is added, so a crash in the middle of a write loses that one at most, and it is counted.
+//! report, bytes, growth bytes u32, clip norm, noise multiplier f32, profile (u8 0 central, 1 local, 2 distributed; u8 bits; u8
+//! noise of a share, 0 discrete Gaussian, 1 Skellam; 0), shares, rotation u32 (0 unless distributed), XXH32 of these. Only the
+//! slot of the oldest record changes when one is added, so a crash in the middle of a write loses that one at most, and it is
+//! counted.
 
 use super::EgressRecord;
-use crate::checkin::NoiseSource;
+use crate::checkin::{Distributed, Profile, ShareNoise};
 use crate::wire::{WireError, checksum};
 
 /// Bytes that one record takes.
-pub const EGRESS_SLOT: usize = 60;
+pub const EGRESS_SLOT: usize = 68;
 const HEAD: usize = 8;
 const MAGIC: [u8; 4] = *b"SKEL";
 const VERSION: u8 = 1;
@@ -132,17 +134,41 @@ fn slots(bytes: &[u8]) -> core::slice::ChunksExact<'_, u8> {
 }
 
 fn write(number: u64, record: &EgressRecord, slot: &mut [u8]) {
-    let shares = if let NoiseSource::Device { shares } = record.source { shares } else { 0 };
+    let [form, shares, rotation] = profile_numbers(record.profile);
     for (place, n) in slot.chunks_exact_mut(8).zip([number + 1, record.time_ms, record.population]) {
         place.copy_from_slice(&n.to_le_bytes());
     }
     let EgressRecord { plan, round, report, bytes, growth, clip_norm, noise_multiplier, .. } = *record;
-    let numbers = [plan, round, report, bytes, growth, clip_norm.to_bits(), noise_multiplier.to_bits(), shares];
+    let (clip_norm, noise_multiplier) = (clip_norm.to_bits(), noise_multiplier.to_bits());
+    let numbers = [plan, round, report, bytes, growth, clip_norm, noise_multiplier, form, shares, rotation];
     for (place, n) in slot[24..].chunks_exact_mut(4).zip(numbers) {
         place.copy_from_slice(&n.to_le_bytes());
     }
     let sum = checksum(&slot[..EGRESS_SLOT - 4]);
     slot[EGRESS_SLOT - 4..].copy_from_slice(&sum.to_le_bytes());
+}
+
+fn profile_numbers(profile: Profile) -> [u32; 3] {
+    match profile {
+        Profile::Central => [0; 3],
+        Profile::Local => [1, 0, 0],
+        Profile::Distributed(Distributed { shares, bits, noise, rotation }) => {
+            let noise = u8::from(noise == ShareNoise::Skellam);
+            [u32::from_le_bytes([2, bits, noise, 0]), shares, rotation]
+        }
+    }
+}
+
+fn profile_of([form, shares, rotation]: [u32; 3]) -> Option<Profile> {
+    Some(match form.to_le_bytes() {
+        [0, 0, 0, 0] => Profile::Central,
+        [1, 0, 0, 0] => Profile::Local,
+        [2, bits, noise @ 0..=1, 0] => {
+            let noise = if noise == 1 { ShareNoise::Skellam } else { ShareNoise::DiscreteGaussian };
+            Profile::Distributed(Distributed { shares, bits, noise, rotation })
+        }
+        _ => return None,
+    })
 }
 
 /// The record in a slot and its number; none if there is none, or a damaged one.
@@ -155,10 +181,6 @@ fn read(slot: &[u8]) -> Option<(u64, EgressRecord)> {
     let short = |at: usize| Some(u32::from_le_bytes(*content.get(24 + 4 * at..)?.first_chunk()?));
     // A number whose successor is none was not written by a log.
     let number = long(0)?.checked_sub(1).filter(|n| *n < u64::MAX - 1)?;
-    let source = match short(7)? {
-        0 => NoiseSource::Server,
-        shares => NoiseSource::Device { shares },
-    };
     let record = EgressRecord {
         time_ms: long(8)?,
         population: long(16)?,
@@ -169,7 +191,7 @@ fn read(slot: &[u8]) -> Option<(u64, EgressRecord)> {
         growth: short(4)?,
         clip_norm: f32::from_bits(short(5)?),
         noise_multiplier: f32::from_bits(short(6)?),
-        source,
+        profile: profile_of([short(7)?, short(8)?, short(9)?])?,
     };
     Some((number, record))
 }
@@ -191,7 +213,13 @@ mod tests {
             growth: 0,
             clip_norm: 0.5,
             noise_multiplier: 1.25,
-            source: if round % 2 == 0 { NoiseSource::Server } else { NoiseSource::Device { shares: 40 } },
+            profile: match round % 3 {
+                0 => Profile::Central,
+                1 => {
+                    Profile::Distributed(Distributed { shares: 40, bits: 16, noise: ShareNoise::Skellam, rotation: 9 })
+                }
+                _ => Profile::Local,
+            },
             time_ms: 1000 + u64::from(round),
         }
     }

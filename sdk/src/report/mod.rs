@@ -12,9 +12,9 @@ pub use egress::EgressRecord;
 pub use egress_log::{EGRESS_SLOT, EgressLog, EgressLogError};
 pub use growth::{GrowthError, growth_bound};
 
-use crate::checkin::{NoiseSource, Path, Plan};
+use crate::checkin::{Path, Plan, Profile};
 use crate::model::{Graph, Parameters};
-use crate::quantize::Symbols;
+use crate::privacy::{NoisedSymbols, rotated_len};
 use crate::range_coder::{CodeError, DecodeError, DecodeTensors, Decoder, EncodeTensors, Encoder, Support};
 use crate::wire::{Reader, WireError, checksum, encode_document};
 use serde::{Deserialize, Serialize};
@@ -35,12 +35,12 @@ pub struct Header {
     pub round: u32,
     /// Aggregation weight.
     pub weight: u32,
-    /// Number of symbols.
+    /// Number of symbols: the live coordinates, or as many as their rotation has.
     pub live: u32,
     /// The grid's step.
     pub step: f32,
     /// Who adds the noise: part of the header so that a server cannot mix reports of different kinds unnoticed.
-    pub source: NoiseSource,
+    pub profile: Profile,
     /// Bytes of coded symbols that follow.
     pub payload: u32,
     /// Bytes of growth probe that follow these.
@@ -96,7 +96,29 @@ pub fn supports<'a>(
     })
 }
 
-impl Symbols<'_> {
+/// Most columns of the matrix as which the coder sees a rotated vector.
+pub const ROTATED_COLUMNS: u32 = 256;
+
+/// Columns of the matrix as which the coder sees a rotated vector of `len` symbols (a power of two; of none: 0).
+pub(crate) fn rotated_columns(len: usize) -> u32 {
+    len.min(ROTATED_COLUMNS as usize) as u32
+}
+
+/// A rotated vector as the coder sees it: rows of 256 coordinates, all of which live.
+fn rotated_support(len: usize) -> Support<'static> {
+    let cols = rotated_columns(len);
+    Support::Dense { rows: (len / cols.max(1) as usize) as u32, cols }
+}
+
+/// Number of symbols of a report: the live coordinates, or as many as their rotation has.
+pub fn symbols_of(profile: Profile, graph: &Graph) -> usize {
+    match profile {
+        Profile::Distributed(_) => rotated_len(graph.live),
+        _ => graph.live,
+    }
+}
+
+impl NoisedSymbols<'_> {
     /// Codes the symbols and puts the header before them; returns the report's length. `fingerprint` is the plan's, `weight`
     /// what the report counts, `probe` the kept gradients of a growth probe.
     ///
@@ -119,9 +141,14 @@ impl Symbols<'_> {
         let room = out.get_mut(MAX_HEADER..end).ok_or(too_large(MAX_HEADER + kept))?;
         let mut encoder = Encoder::begin(room, scratch).map_err(ReportError::Code)?;
         let mut at = 0;
-        for (support, live) in supports(graph, row_ptrs, columns) {
-            encoder.tensor(&support, &self.values[at..at + live]).map_err(ReportError::Code)?;
-            at += live;
+        if plan.privacy.distributed().is_some() {
+            encoder.tensor(&rotated_support(self.values.len()), self.values).map_err(ReportError::Code)?;
+            at = self.values.len();
+        } else {
+            for (support, live) in supports(graph, row_ptrs, columns) {
+                encoder.tensor(&support, &self.values[at..at + live]).map_err(ReportError::Code)?;
+                at += live;
+            }
         }
         let payload = encoder.finish().map_err(ReportError::Code)?;
         let behind = MAX_HEADER + payload;
@@ -134,7 +161,7 @@ impl Symbols<'_> {
             weight,
             live: at as u32,
             step: plan.quantization.step,
-            source: plan.privacy.source,
+            profile: plan.privacy.profile,
             payload: payload as u32,
             growth: growth as u32,
             checksum: checksum(&out[content.clone()]),
@@ -176,7 +203,8 @@ impl<'a> Report<'a> {
         Ok(Self { header, payload, growth })
     }
 
-    /// Decodes the symbols; `each` gets `(live index, symbol)` of the non-zero ones, ascending.
+    /// Decodes the symbols; `each` gets `(index, symbol)` of the non-zero ones, ascending: the index of a live coordinate, or
+    /// in the rotated vector if the header's profile is [`Profile::Distributed`].
     ///
     /// # Errors
     /// [`DecodeError`] says where the payload stops making sense; what `each` got before must then be dropped.
@@ -188,6 +216,10 @@ impl<'a> Report<'a> {
         mut each: impl FnMut(usize, i32),
     ) -> Result<(), DecodeError> {
         let mut decoder = Decoder::begin(self.payload, scratch)?;
+        if let Profile::Distributed(_) = self.header.profile {
+            decoder.tensor(&rotated_support(rotated_len(graph.live)), &mut each)?;
+            return decoder.finish();
+        }
         for (support, _) in supports(graph, parameters.row_ptrs, parameters.columns) {
             decoder.tensor(&support, &mut each)?;
         }

@@ -141,7 +141,7 @@ fn record(task: &Task, report: &[u8], time_ms: u64) -> EgressRecord {
         growth: Report::parse(report).map_or(0, |report| report.header.growth),
         clip_norm: privacy.clip_norm,
         noise_multiplier: privacy.noise_multiplier,
-        source: privacy.source,
+        profile: privacy.profile,
         time_ms,
     }
 }

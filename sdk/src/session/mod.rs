@@ -5,6 +5,7 @@
 //! can be [saved](Session::save) and later [restored](Session::restore); the report is the same to the byte.
 
 mod debit;
+mod examples;
 mod outcome;
 mod privatize;
 mod probe;
@@ -110,6 +111,7 @@ impl Task {
         let (plan, graph, memory) = (plan.clone(), Graph::empty(), MemoryPlan::default());
         let task = slot.insert(Self { names, plan, graph, memory });
         task.graph.lay_out(&task.plan.model)?;
+        task.plan.check_coordinates(&task.graph)?;
         task.memory = MemoryPlan::new(&task.plan, &task.graph, max_frame);
         Ok(task)
     }
@@ -353,6 +355,9 @@ impl<'a> Session<'a> {
         }
         if step >= steps {
             return self.privatize(batches.examples());
+        }
+        if self.task.as_ref().is_some_and(|task| !task.memory.example.is_empty()) {
+            return self.clip_example((step, steps), loss, batches, store);
         }
         let seed = self.stream(Purpose::Dropout).next_u64();
         let Some(task) = &self.task else { return self.give_up(Abandoned::Internal) };

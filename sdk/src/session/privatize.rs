@@ -1,10 +1,12 @@
-//! From trained parameters to a report: delta, clip, noise, quantise, code, in one piece of work.
+//! From trained parameters to a report: delta, clip, rotate, quantise, noise, code, in one piece of work.
 
+use super::examples::mean_of_examples;
 use super::{Abandoned, Poll, Purpose, Session, Stage};
 use crate::arena::cast;
-use crate::checkin::{Path, Weighting};
+use crate::checkin::{Clipping, Path, Weighting};
 use crate::model::{Graph, mask};
 use crate::optim::{Delta, subtract};
+use crate::report::symbols_of;
 use rand_core::Rng;
 
 impl Session<'_> {
@@ -15,32 +17,42 @@ impl Session<'_> {
         let Some(task) = &self.task else { return self.give_up(Abandoned::Internal) };
         let (memory, graph, plan) = (&task.memory, &task.graph, &task.plan);
         let [local, global] = self.arena.split([memory.local, memory.global]);
-        subtract(cast(global), &mut cast(local)[..graph.trained]);
+        let delta = &mut cast(local)[..graph.trained];
+        match plan.privacy.clipping {
+            Clipping::Examples { norm } => mean_of_examples(cast(global), delta, &plan.training, norm),
+            _ => subtract(cast(global), delta),
+        }
         let [row_ptrs, columns, probe, local, report, scratch] = self.arena.split([
             memory.row_ptrs,
             memory.columns,
             memory.probe,
-            memory.local,
+            memory.delta,
             memory.report,
             memory.coder,
         ]);
         let (row_ptrs, columns): (&mut [u32], &mut [u16]) = (cast(row_ptrs), cast(columns));
         // The values as they came are done with, and the report, which takes their place, has not begun.
         let spare = &mut report[..memory.global.len()];
-        let delta = gather_live(graph, row_ptrs, columns, cast(local), cast(spare));
+        let symbols = symbols_of(plan.privacy.profile, graph);
+        let delta = gather_live(graph, row_ptrs, columns, cast(local), cast(spare), symbols);
 
-        let clipped = delta.clip(plan.privacy.clip_norm);
-        let norm = clipped.norm_before() as f32;
-        let symbols = match clipped.noise(&plan.privacy, &mut noise).quantize(&plan.quantization, seed) {
-            Ok(symbols) => symbols,
-            // The plan's step was checked when it was parsed.
-            Err(_) => return self.give_up(Abandoned::Internal),
+        let mut clipped = match plan.privacy.clipping {
+            Clipping::Layers => delta.clip_layers(plan.privacy.clip_norm, layers(graph)),
+            _ => delta.clip(plan.privacy.clip_norm),
         };
+        let norm = clipped.norm_before() as f32;
+        if let Some(distributed) = plan.privacy.distributed() {
+            clipped = clipped.rotate(distributed.rotation, plan.round);
+        }
+        // Grid and noise were checked when the plan was parsed.
+        let Ok(symbols) = clipped.quantize(&plan.quantization, seed) else { return self.give_up(Abandoned::Internal) };
+        let saturated = symbols.saturated() as u32;
+        let Ok(symbols) = symbols.noise(&plan.privacy, &mut noise) else { return self.give_up(Abandoned::Internal) };
         self.metrics.examples = examples;
         self.metrics.norm = norm;
         // A delta that was not finite counts as clipped: it was set to zero.
         self.metrics.clipped = norm.is_nan() || norm > plan.privacy.clip_norm;
-        self.metrics.saturated = symbols.saturated() as u32;
+        self.metrics.saturated = saturated;
 
         let weight = match plan.upload.weighting {
             Weighting::Uniform => 1,
@@ -65,14 +77,24 @@ impl Session<'_> {
     }
 }
 
+/// Live coordinates of each layer that trains, in the order of the delta.
+fn layers(graph: &Graph) -> impl Iterator<Item = usize> + Clone {
+    let count = graph.nodes.len();
+    (0..count).map(|node| {
+        let of_node = |t: &&crate::model::Tensor| t.trained && usize::from(t.node) == node;
+        graph.tensors.iter().filter(of_node).map(|t| t.live as usize).sum()
+    })
+}
+
 /// Moves the live coordinates of masked tensors together, so that the delta is contiguous. In place: trained tensors lie first,
-/// in the order in which they travel; `spare` has as many entries.
+/// in the order in which they travel; `spare` has as many entries. Zeros fill up what is missing of `length`.
 fn gather_live<'v>(
     graph: &Graph,
     row_ptrs: &[u32],
     columns: &[u16],
     values: &'v mut [f32],
     spare: &mut [f32],
+    length: usize,
 ) -> Delta<'v> {
     let mut to = 0;
     for tensor in graph.tensors.iter().filter(|t| t.trained) {
@@ -90,5 +112,6 @@ fn gather_live<'v>(
             to += tensor.stored();
         }
     }
-    Delta::new(&mut values[..to])
+    values[to..length].fill(0.0);
+    Delta::new(&mut values[..length])
 }

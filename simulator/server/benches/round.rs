@@ -5,7 +5,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use siskin::arena::MemoryPlan;
 use siskin::checkin::{
-    LayerSpec, Loss, ModelSpec, NoiseSource, Path, Policy, Privacy, Quantization, Rounding, Storage, Training, Upload,
+    LayerSpec, Loss, ModelSpec, Path, Policy, Privacy, Profile, Quantization, Rounding, Storage, Training, Upload,
     Weighting,
 };
 use siskin::data::SliceStore;
@@ -36,7 +36,7 @@ fn server() -> Server {
         selection: Selection::Fixed,
         close: Close::Deadline,
         training,
-        privacy: Privacy { clip_norm: 1.0, noise_multiplier: 1.0, source: NoiseSource::Server },
+        privacy: Privacy { noise_multiplier: 1.0, ..Privacy::new(1.0, Profile::Central) },
         noise: Noise::Independent,
         quantization: Quantization { step: 0.1, rounding: Rounding::Stochastic },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000, probe: 0 },

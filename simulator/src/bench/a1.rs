@@ -7,7 +7,7 @@ use crate::fleet::{KeptMasks, Ledgers, Purpose, TimeModel, stream};
 use crate::run::{Evaluator, MAX_FRAME, RunError, Timing, run_round};
 use serde::Serialize;
 use siskin::checkin::{
-    LayerSpec, Loss, ModelSpec, NoiseSource, Path, Policy, Privacy, Quantization, Rounding, Storage, Training, Upload,
+    LayerSpec, Loss, ModelSpec, Path, Policy, Privacy, Profile, Quantization, Rounding, Storage, Training, Upload,
     Weighting,
 };
 use siskin::model::{Buffers, Draw, Graph, train_step};
@@ -107,7 +107,7 @@ fn server(benchmark: &Benchmark, codec: Codec) -> Result<Server, RunError> {
         selection: Selection::Fixed,
         close: Close::Deadline,
         training: training(),
-        privacy: Privacy { clip_norm: codec.clip_norm, noise_multiplier: 0.0, source: NoiseSource::Server },
+        privacy: Privacy::new(codec.clip_norm, Profile::Central),
         noise: Noise::Independent,
         quantization: Quantization { step, rounding: Rounding::Stochastic },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 1 << 20, probe: 0 },

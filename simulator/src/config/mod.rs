@@ -18,9 +18,12 @@ pub use settings::{SETTINGS, Setting, flag_of};
 use crate::fleet::{Purpose, stream};
 use rand_core::Rng;
 use serde::{Deserialize, Serialize};
-use siskin::checkin::{Limits, NoiseSource, Privacy, Quantization, Rounding as Round, Upload, Weighting as Weight};
+use siskin::checkin::{
+    Clipping as Clip, Distributed, Limits, Privacy, Profile as Who, Quantization, Rounding as Round,
+    ShareNoise as Share, Upload, Weighting as Weight,
+};
 use siskin_server::optim::{FedAdamConfig, FedAvgConfig};
-use siskin_server::round::{Algorithm, Close, Optimizer as ServerOptimizer, Selection, Settings};
+use siskin_server::round::{Algorithm, Close, Optimizer as ServerOptimizer, Selection, Settings, finest_step};
 use std::path::PathBuf;
 
 /// All settings, section by section.
@@ -112,18 +115,22 @@ section!(
     }
 );
 section!(
-    /// Bound and noise. The server re-clips what it decodes, and rounding lengthens a delta: at half a bit a param nearly every
-    /// report is scaled back to the bound, so the noise, not the bound, sets what a round teaches.
+    /// Bound and noise. The bound is that of what is sent, and rounding lengthens a delta: at half a bit a param a device shortens it
+    /// to less than half before it rounds, so the noise, not the bound, sets what a round teaches.
     PrivacySection {
         clip_norm: f32 = 1.0,
+        clipping: Clipping = Clipping::Delta,
+        example_norm: f32 = 1.0,
         noise_multiplier: f32 = 2.0,
-        noise_on: NoiseOn = NoiseOn::Server,
+        profile: Profile = Profile::Central,
+        share_noise: ShareNoise = ShareNoise::Gaussian,
+        modulus_bits: u8 = 16,
         dp_delta: f64 = 1e-5,
     }
 );
 section!(
-    /// The grid. A step of 7 costs the embedded digits under half a bit a live param.
-    Compression { step: f32 = 7.0, rounding: Rounding = Rounding::Stochastic, weighting: Weighting = Weighting::Uniform }
+    /// The grid. A step of 3.5 costs the embedded digits about half a bit a live param.
+    Compression { step: f32 = 3.5, rounding: Rounding = Rounding::Stochastic, weighting: Weighting = Weighting::Uniform }
 );
 section!(
     /// The server optimizer. Momentum averages the noise of ten rounds; a higher rate learns faster and ends noisier.
@@ -143,11 +150,35 @@ section!(
 /// Who adds the noise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum NoiseOn {
+pub enum Profile {
     /// The server, to the sum.
-    Server,
-    /// Every device its share.
-    Device,
+    Central,
+    /// Every device all of it.
+    Local,
+    /// Every device its share, on a rotated delta.
+    Distributed,
+}
+
+/// What is clipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clipping {
+    /// The delta.
+    Delta,
+    /// The delta, layer by layer.
+    Layers,
+    /// The gradient of each example.
+    Examples,
+}
+
+/// The distribution of a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShareNoise {
+    /// Discrete Gaussian.
+    Gaussian,
+    /// Skellam.
+    Skellam,
 }
 
 /// How values go to the grid.
@@ -226,7 +257,29 @@ impl RunConfig {
     pub fn server_settings(&self, population: &str, live: usize) -> Settings {
         let privacy = &self.privacy;
         let step = f64::from(self.compression.step) * f64::from(privacy.clip_norm) / libm::sqrt(live.max(1) as f64);
-        Settings {
+        let privacy = Privacy {
+            clip_norm: privacy.clip_norm,
+            clipping: match privacy.clipping {
+                Clipping::Delta => Clip::Delta,
+                Clipping::Layers => Clip::Layers,
+                Clipping::Examples => Clip::Examples { norm: privacy.example_norm },
+            },
+            noise_multiplier: privacy.noise_multiplier,
+            profile: match privacy.profile {
+                Profile::Central => Who::Central,
+                Profile::Local => Who::Local,
+                Profile::Distributed => Who::Distributed(Distributed {
+                    shares: self.fleet.cohort,
+                    bits: privacy.modulus_bits,
+                    noise: match privacy.share_noise {
+                        ShareNoise::Gaussian => Share::DiscreteGaussian,
+                        ShareNoise::Skellam => Share::Skellam,
+                    },
+                    rotation: stream(self.run.seed, Purpose::Rotation, 0, 0).next_u32(),
+                }),
+            },
+        };
+        let mut settings = Settings {
             population: population.parse().unwrap_or_default(),
             cohort: self.fleet.cohort,
             over_selection: self.fleet.over_selection,
@@ -235,14 +288,7 @@ impl RunConfig {
             selection: self.fleet.selection,
             close: self.fleet.close,
             training: self.training.plan(),
-            privacy: Privacy {
-                clip_norm: privacy.clip_norm,
-                noise_multiplier: privacy.noise_multiplier,
-                source: match privacy.noise_on {
-                    NoiseOn::Server => NoiseSource::Server,
-                    NoiseOn::Device => NoiseSource::Device { shares: self.fleet.cohort },
-                },
-            },
+            privacy,
             noise: siskin_server::privacy::Noise::Independent,
             quantization: Quantization {
                 step: step as f32,
@@ -256,7 +302,8 @@ impl RunConfig {
                     Weighting::Uniform => Weight::Uniform,
                     Weighting::Examples => Weight::Examples { cap: self.training.max_examples.clamp(1, WEIGHT_CAP) },
                 },
-                max_bytes: (4 * live + 256) as u32,
+                // A rotated delta has up to twice as many coordinates.
+                max_bytes: (8 * live + 256) as u32,
                 // The server asks for as much as an update needs.
                 probe: 0,
             },
@@ -268,8 +315,13 @@ impl RunConfig {
                 Optimizer::FedAdam => ServerOptimizer::FedAdam(FedAdamConfig::reddi(self.server.server_rate)),
             },
             pruning: self.server_pruning(),
-            dp_delta: privacy.dp_delta,
+            dp_delta: self.privacy.dp_delta,
+        };
+        // Shared noise has the finest grid that its modulus holds.
+        if let Some(step) = finest_step(&privacy, live, settings.most_reports()) {
+            settings.quantization.step = step;
         }
+        settings
     }
 }
 

@@ -146,7 +146,7 @@ fn suggestion(key: &str) -> String {
 }
 
 fn check(config: &RunConfig) -> Result<(), ConfigError> {
-    let ranges: [(&str, f64, f64, f64); 22] = [
+    let ranges: [(&str, f64, f64, f64); 24] = [
         ("mean", config.data.mean, -1e9, 1e9),
         ("deviation", config.data.deviation, 1e-9, 1e9),
         ("rounds", f64::from(config.fleet.rounds), 1.0, 1e6),
@@ -161,6 +161,8 @@ fn check(config: &RunConfig) -> Result<(), ConfigError> {
         ("remembered_masks", f64::from(config.pruning.remembered_masks), 0.0, 1000.0),
         ("clip_norm", f64::from(config.privacy.clip_norm), 1e-9, 1e9),
         ("noise_multiplier", f64::from(config.privacy.noise_multiplier), 0.0, 1e6),
+        ("example_norm", f64::from(config.privacy.example_norm), 1e-9, 1e9),
+        ("modulus_bits", f64::from(config.privacy.modulus_bits), 8.0, 24.0),
         ("dp_delta", config.privacy.dp_delta, 1e-300, 0.999),
         ("step", f64::from(config.compression.step), 1e-6, 1e6),
         ("rate_end", f64::from(config.training.rate_end), 1e-6, 1.0),

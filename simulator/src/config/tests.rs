@@ -36,7 +36,7 @@ fn the_table_has_every_setting_and_no_other() {
 
 #[test]
 fn what_is_printed_is_read_back() {
-    let config = resolve(&flags(&[("cohort", "77"), ("step", "2.5"), ("noise_on", "device")]), Some(image(8))).unwrap();
+    let config = resolve(&flags(&[("cohort", "77"), ("step", "2.5"), ("profile", "local")]), Some(image(8))).unwrap();
     let text = toml::to_string(&config).unwrap();
     let layers = Layers { file: Some(("x.toml".into(), text.parse().unwrap())), flags: vec![] };
     assert_eq!(resolve(&layers, None).unwrap(), config);

@@ -1,7 +1,7 @@
 //! What the report says beside the rounds: data, model, devices, privacy, settings.
 
 use super::{Evaluator, RunError};
-use crate::config::{RunConfig, SETTINGS, describe};
+use crate::config::{Profile, RunConfig, SETTINGS, ShareNoise, describe};
 use crate::data::Federated;
 use crate::fleet::{Purpose, stream};
 use crate::report::{
@@ -224,11 +224,15 @@ fn privacy(config: &RunConfig, server: &Server) -> Result<PrivacyStatement, RunE
              knows the seed can take the noise off; a real server draws both from its operating system."
                 .to_owned(),
         );
-        warnings.push(match config.privacy.noise_on {
-            crate::config::NoiseOn::Server => {
+        warnings.push(match config.privacy.profile {
+            Profile::Central => {
                 "The server adds the noise: it must be trusted with each clipped delta.".to_owned()
             }
-            crate::config::NoiseOn::Device => {
+            Profile::Local => {
+                "Each device adds all of the noise: nobody is trusted with a delta, and the sum carries the noise of all devices."
+                    .to_owned()
+            }
+            Profile::Distributed => {
                 "Each device adds only its share: a single report is protected by that share alone unless reports are \
                  summed before anybody sees them."
                     .to_owned()
@@ -261,10 +265,13 @@ fn privacy(config: &RunConfig, server: &Server) -> Result<PrivacyStatement, RunE
         },
         sampling_enforced,
         mechanism: format!(
-            "Gaussian, {}; accountant {:?}",
-            match config.privacy.noise_on {
-                crate::config::NoiseOn::Server => "added by the server to the integer sum",
-                crate::config::NoiseOn::Device => "added by every device before it quantises",
+            "{}; accountant {:?}",
+            match (config.privacy.profile, config.privacy.share_noise) {
+                (Profile::Central, _) => "Gaussian, added by the server to the integer sum",
+                (Profile::Local, _) => "discrete Gaussian on the grid, all of it added by every device",
+                (Profile::Distributed, ShareNoise::Gaussian) => "discrete Gaussian on the grid, shared by the devices",
+                (Profile::Distributed, ShareNoise::Skellam) =>
+                    "Skellam on the grid, shared by the devices; not accounted yet",
             },
             guarantee.accountant
         ),

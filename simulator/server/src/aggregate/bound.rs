@@ -194,6 +194,15 @@ mod tests {
     }
 
     proptest! {
+        /// The server keeps what the device's own bound allows, to the last square, and nothing above it.
+        #[test]
+        fn the_bound_is_the_devices(clip in 1e-3f32..1e3, step in 1e-6f32..1e2) {
+            if let (Ok(here), Ok(there)) = (NormBound::new(clip, step), siskin::privacy::GridBound::new(clip, step)) {
+                prop_assert_eq!(here.scale(there.squares()), Scale::Kept);
+                prop_assert_ne!(here.scale(there.squares() + 1), Scale::Kept);
+            }
+        }
+
         #[test]
         fn units_are_the_exact_floor(clip in positive(), step in positive()) {
             if let Ok(bound) = NormBound::new(clip, step) {

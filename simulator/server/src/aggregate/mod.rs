@@ -26,9 +26,11 @@
 //! ```
 
 mod bound;
+mod modular;
 mod sum;
 
 pub use bound::{BoundError, FRACTION_BITS, NormBound, SYMBOL_LIMIT};
+pub use modular::ModularSum;
 pub use sum::{AddError, Added, MergeError, Sum};
 
 use crate::privacy::NoiseMultiplier;

@@ -1,11 +1,12 @@
 //! Reports come in, in pieces and in any order, and are counted once.
 
+use super::grid::{ModulusError, check_modulus};
 use super::{Close, Offer, Settings};
-use crate::aggregate::{BoundError, NormBound, Sum, SumPlan};
+use crate::aggregate::{AddError, BoundError, ModularSum, NormBound, Sum, SumPlan};
 use crate::privacy::{NoiseError, NoiseMultiplier};
-use siskin::checkin::{NoiseSource, Weighting};
+use siskin::checkin::{Profile, Weighting};
 use siskin::range_coder::{EntropyCoder, RowColumn};
-use siskin::report::Report;
+use siskin::report::{ROTATED_COLUMNS, Report, symbols_of};
 use siskin::wire::UploadStatus;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -25,13 +26,40 @@ pub struct Counts {
     pub abandoned: BTreeMap<u8, u64>,
 }
 
+/// The sum of a round, as its profile wants it.
+#[derive(Debug, Clone)]
+pub enum Tally {
+    /// Central and local: each report is clipped again.
+    Clipped(Sum),
+    /// Distributed: modulo `2^bits`.
+    Modular(ModularSum),
+}
+
+impl Tally {
+    fn add(&mut self, report: &[(usize, i32)], weight: u32) -> Result<(), AddError> {
+        match self {
+            Self::Clipped(sum) => sum.add(report.iter().copied(), weight).map(drop),
+            Self::Modular(_) if weight != 1 => Err(AddError::Weight { max: 1, got: weight }),
+            Self::Modular(sum) => sum.add(report),
+        }
+    }
+
+    /// Reports that were clipped again.
+    pub fn reclipped(&self) -> u64 {
+        match self {
+            Self::Clipped(sum) => sum.counts().clipped,
+            Self::Modular(_) => 0,
+        }
+    }
+}
+
 /// What the round brought in.
 #[derive(Debug, Clone)]
 pub struct Collected {
     /// The counts.
     pub counts: Counts,
-    /// The integer sums.
-    pub sum: Sum,
+    /// The sums.
+    pub sum: Tally,
     /// Sum of the levels of all growth probes, all params in flat order; if the plan asks for them.
     pub growth: Option<Vec<u64>>,
     /// When the last report that counts was in, ms after the round opened.
@@ -41,7 +69,7 @@ pub struct Collected {
 /// Takes reports until the round closes.
 #[derive(Debug)]
 pub struct Collector {
-    sum: Sum,
+    sum: Tally,
     goal: u64,
     close: Close,
     deadline_ms: u64,
@@ -65,23 +93,25 @@ pub enum CollectorError {
     /// The noise multiplier.
     #[error(transparent)]
     Noise(#[from] NoiseError),
+    /// Sums would wrap.
+    #[error(transparent)]
+    Modulus(#[from] ModulusError),
 }
 
 /// The L2 bound that a report of an honest device keeps. Where devices add noise it is on top of what they clipped: a
 /// server that cut it off again would shrink the signal with it, by a factor that grows with the number of coordinates.
 /// Noise of `d` coordinates is longer than `sigma * (sqrt(d) + sqrt(2 t))` with probability at most `exp(-t)` (Laurent &
-/// Massart 2000, "Adaptive estimation of a quadratic functional by model selection", lemma 1); here that is 10^-12. The
-/// rounding to the grid moves each coordinate by less than a step. No privacy hangs on this bound: it is there so that
+/// Massart 2000, "Adaptive estimation of a quadratic functional by model selection", lemma 1); here that is 10^-12. No privacy hangs on this bound: it is there so that
 /// one report cannot outweigh the others.
 fn norm_of_a_report(settings: &Settings, live: usize) -> f32 {
     let p = &settings.privacy;
-    match p.source {
-        NoiseSource::Device { shares } if p.noise_multiplier > 0.0 => {
+    match p.profile {
+        Profile::Local if p.noise_multiplier > 0.0 => {
             let clip_norm = f64::from(p.clip_norm);
-            let sigma = clip_norm * f64::from(p.noise_multiplier) / libm::sqrt(f64::from(shares));
+            let sigma = clip_norm * f64::from(p.noise_multiplier);
             let root = libm::sqrt(live as f64);
             let tail = libm::sqrt(2.0 * 12.0 * std::f64::consts::LN_10);
-            (clip_norm + sigma * (root + tail) + f64::from(settings.quantization.step) * root) as f32
+            (clip_norm + sigma * (root + tail)) as f32
         }
         _ => p.clip_norm,
     }
@@ -95,12 +125,20 @@ impl Collector {
             Weighting::Examples { cap } => cap.max(1),
         };
         let mut plan = SumPlan::new(bound, max_weight).unwrap_or_else(|| unreachable!("the weight is at least 1"));
-        if settings.privacy.noise_multiplier > 0.0 && settings.privacy.source == NoiseSource::Server {
+        if settings.privacy.noise_multiplier > 0.0 && settings.privacy.profile == Profile::Central {
             plan = plan.with_noise(NoiseMultiplier::new(f64::from(settings.privacy.noise_multiplier))?);
         }
-        let widest = offer.graph.tensors.iter().map(|t| t.cols).max().unwrap_or(0);
+        let live = offer.graph.live;
+        let sum = match settings.privacy.distributed() {
+            Some(distributed) => {
+                check_modulus(&settings.privacy, settings.quantization.step, live, settings.most_reports())?;
+                Tally::Modular(ModularSum::new(live, distributed))
+            }
+            None => Tally::Clipped(Sum::new(live, plan)),
+        };
+        let widest = offer.graph.tensors.iter().map(|t| t.cols).max().unwrap_or(0).max(ROTATED_COLUMNS);
         Ok(Self {
-            sum: Sum::new(offer.graph.live, plan),
+            sum,
             goal: u64::from(settings.cohort),
             close: settings.close,
             deadline_ms: u64::from(settings.deadline_ms),
@@ -191,9 +229,9 @@ impl Collector {
         let plan = &offer.plan;
         let belongs = header.plan == offer.fingerprint
             && header.round == plan.round
-            && header.live as usize == offer.graph.live
+            && header.live as usize == symbols_of(plan.privacy.profile, &offer.graph)
             && header.step.to_bits() == plan.quantization.step.to_bits()
-            && header.source == plan.privacy.source;
+            && header.profile == plan.privacy.profile;
         if !belongs {
             return false;
         }
@@ -204,7 +242,7 @@ impl Collector {
             return false;
         }
         // The whole report is good: both sums take it, or none.
-        if self.sum.add(self.symbols.iter().copied(), header.weight).is_err() {
+        if self.sum.add(&self.symbols, header.weight).is_err() {
             return false;
         }
         if let Some(sums) = &mut self.growth {

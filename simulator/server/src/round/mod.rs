@@ -2,17 +2,21 @@
 
 mod collector;
 mod form;
+mod grid;
 mod model;
 mod offer;
+mod promise;
 mod pruning;
 mod selection;
 mod server;
 mod settings;
 mod units;
 
-pub use collector::{Collected, Collector, Counts};
+pub use collector::{Collected, Collector, Counts, Tally};
+pub use grid::{ModulusError, finest_step};
 pub use model::{GlobalModel, ModelError, TensorView};
 pub use offer::{Answer, Exchange, Offer, OfferError, RequestKind, Round};
+pub use promise::{NoiseMechanism, Promise, Released};
 pub use pruning::{Algorithm, Pruning};
 pub use selection::{select, select_spaced};
 pub use server::{Closed, Server, ServerError};

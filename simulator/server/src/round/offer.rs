@@ -70,6 +70,7 @@ impl Offer {
             upload: Upload { probe, ..settings.upload },
         };
         let graph = Graph::new(&plan.model)?;
+        plan.check_coordinates(&graph)?;
         // What the settings allow a report is for its delta.
         plan.upload.max_bytes = plan.upload.max_bytes.saturating_add(growth_bound(&graph, probe) as u32);
         plan.validate()?;

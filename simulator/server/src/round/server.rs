@@ -1,16 +1,20 @@
 //! The server of one population: opens rounds, closes them, and knows what they cost in privacy.
 
-use super::collector::{Collector, CollectorError};
+use super::collector::{Collector, CollectorError, Tally};
 use super::form::Masks;
 use super::model::bitmap;
 use super::selection::{select, select_spaced};
-use super::{Close, Counts, GlobalModel, ModelError, Offer, OfferError, Round, Selection, Settings, SettingsError};
+use super::{
+    Close, Counts, GlobalModel, ModelError, NoiseMechanism, Offer, OfferError, Promise, Round, Selection, Settings,
+    SettingsError,
+};
 use crate::aggregate::{Closed as ClosedSum, Denominator, MeanError, scatter};
 use crate::optim::{OptimError, ServerOptimizer};
 use crate::privacy::{CorrelatedNoise, NoiseError, StateError};
 use rand_core::{CryptoRng, Rng};
-use siskin::checkin::NoiseSource;
+use siskin::checkin::{Distributed, Profile};
 use siskin::model::sparsity::Bitmap;
+use siskin::privacy::rotated_len;
 use siskin_accounting::correlated::{ParticipationLog, StrategyError, Violation};
 use siskin_accounting::{Adjacency, Enforcement, Event, Guarantee, Ledger};
 use std::num::NonZeroU64;
@@ -156,7 +160,7 @@ impl Server {
     fn sampling_is_enforced(settings: &Settings) -> bool {
         settings.selection == Selection::Poisson
             && settings.close == Close::Deadline
-            && settings.privacy.source == NoiseSource::Server
+            && settings.privacy.profile == Profile::Central
     }
 
     /// Number of the next round.
@@ -177,6 +181,13 @@ impl Server {
     /// Local step size of the plans from the next round on.
     pub fn set_learning_rate(&mut self, rate: f32) {
         self.settings.training.learning_rate = rate;
+    }
+
+    /// What the next round promises to the accountant; none without noise.
+    pub fn promise(&self) -> Option<Promise> {
+        let live = self.model.carried();
+        let coordinates = if self.settings.privacy.distributed().is_some() { rotated_len(live) } else { live };
+        Promise::of(&self.settings, coordinates)
     }
 
     /// Privacy so far. With correlated noise: if everybody keeps to the rule of participation.
@@ -259,22 +270,31 @@ impl Server {
         let needed = self.needed();
         let stepped = counts.accepted >= needed;
         self.admit(participants, counts.accepted)?;
-        let reclipped = collected.sum.counts().clipped;
+        let reclipped = collected.sum.reclipped();
         let mut update_norm = None;
         let mut delta = None;
         if stepped {
-            let fixed = self.denominator(collected.sum.plan().max_weight.get());
-            let mean = match collected.sum.close() {
-                ClosedSum::Plain(sum) => sum.mean(fixed.map_or(Denominator::Realised, Denominator::Fixed))?,
-                ClosedSum::Promised(sum) => {
-                    let noised = match &mut self.correlated {
-                        Some(noise) => {
-                            self.log.end_round(participants.iter().copied());
-                            sum.correlate(noise, rng)?
+            let mean = match collected.sum {
+                Tally::Modular(sum) => {
+                    let realised = NonZeroU64::new(counts.accepted).ok_or(MeanError::NoReports)?;
+                    let denominator = self.denominator(1).unwrap_or(realised);
+                    sum.mean(self.settings.quantization.step, self.round, offer.graph.live, denominator)
+                }
+                Tally::Clipped(sum) => {
+                    let fixed = self.denominator(sum.plan().max_weight.get());
+                    match sum.close() {
+                        ClosedSum::Plain(sum) => sum.mean(fixed.map_or(Denominator::Realised, Denominator::Fixed))?,
+                        ClosedSum::Promised(sum) => {
+                            let noised = match &mut self.correlated {
+                                Some(noise) => {
+                                    self.log.end_round(participants.iter().copied());
+                                    sum.correlate(noise, rng)?
+                                }
+                                None => sum.noise(rng)?,
+                            };
+                            noised.mean(fixed.unwrap_or(NonZeroU64::MIN))
                         }
-                        None => sum.noise(rng)?,
-                    };
-                    noised.mean(fixed.unwrap_or(NonZeroU64::MIN))
+                    }
                 }
             };
             update_norm = Some(libm::sqrt(mean.iter().map(|v| f64::from(*v) * f64::from(*v)).sum()));
@@ -314,8 +334,8 @@ impl Server {
     /// Reports that a round needs: where devices carry the noise, all the shares of it.
     fn needed(&self) -> u64 {
         let fraction = (self.settings.min_fraction * f64::from(self.settings.cohort)).ceil() as u64;
-        match self.settings.privacy.source {
-            NoiseSource::Device { shares } if self.settings.privacy.noise_multiplier > 0.0 => {
+        match self.settings.privacy.profile {
+            Profile::Distributed(Distributed { shares, .. }) if self.settings.privacy.noise_multiplier > 0.0 => {
                 fraction.max(u64::from(shares)).max(1)
             }
             _ => fraction.max(1),
@@ -331,8 +351,12 @@ impl Server {
         }
     }
 
+    /// Discrete Gaussian noise is accounted as the continuous one of the same deviation: see
+    /// [`LEAST_SHARE_DEVIATION`](siskin::checkin::LEAST_SHARE_DEVIATION) for what that leaves out. The ledger knows no Skellam noise,
+    /// which is less than Gaussian, so that it counts for none.
     fn event(&self) -> Event {
-        let noise_multiplier = f64::from(self.settings.privacy.noise_multiplier);
+        let promise = self.promise().filter(|promise| promise.mechanism != NoiseMechanism::Skellam);
+        let noise_multiplier = promise.map_or(0.0, |promise| promise.noise_multiplier());
         if Self::sampling_is_enforced(&self.settings) {
             Event::PoissonGaussian { noise_multiplier, rate: self.settings.rate(self.population) }
         } else {

@@ -4,7 +4,7 @@ use super::Pruning;
 use crate::optim::{FedAdam, FedAdamConfig, FedAvg, FedAvgConfig, OptimError, ServerOptimizer};
 use crate::privacy::Noise;
 use serde::{Deserialize, Serialize};
-use siskin::checkin::{NoiseSource, Population, Privacy, Quantization, Training, Upload};
+use siskin::checkin::{Population, Privacy, Profile, Quantization, Training, Upload};
 
 /// Everything of a population but its model.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,7 +132,7 @@ impl Settings {
     fn check_participation(&self, population: usize) -> Result<(), SettingsError> {
         let Some(rule) = self.noise.participation() else { return Ok(()) };
         let error = |name, got, range: String| Err(SettingsError { name, got, range });
-        if self.privacy.source != NoiseSource::Server || self.privacy.noise_multiplier <= 0.0 {
+        if self.privacy.profile != Profile::Central || self.privacy.noise_multiplier <= 0.0 {
             let got = f64::from(self.privacy.noise_multiplier);
             return error("noise multiplier", got, "above 0, and the server's, for correlated noise".to_owned());
         }
@@ -154,6 +154,17 @@ impl Settings {
     /// Devices that [`Selection::Fixed`] picks of `population`.
     pub fn picked(&self, population: usize) -> usize {
         ((self.over_selection * f64::from(self.cohort)).ceil() as usize).min(population)
+    }
+
+    /// Reports that a round has at the most, but for a chance of one in a billion: the number that is picked, with six standard
+    /// deviations of independent coins.
+    pub fn most_reports(&self) -> u64 {
+        let mean = self.over_selection * f64::from(self.cohort);
+        match (self.close, self.selection) {
+            (Close::Goal, _) => u64::from(self.cohort),
+            (_, Selection::Fixed) => mean.ceil() as u64,
+            (_, Selection::Poisson) => (mean + 6.0 * libm::sqrt(mean)).ceil() as u64,
+        }
     }
 
     /// Probability with which [`Selection::Poisson`] picks a device.

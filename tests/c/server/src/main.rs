@@ -9,7 +9,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use siskin::checkin::{
-    ClientOptimizer, Layer, LayerSpec, Loss, ModelSpec, NoiseSource, Path, Population, Privacy, Quantization, Rounding,
+    ClientOptimizer, Layer, LayerSpec, Loss, ModelSpec, Path, Population, Privacy, Profile, Quantization, Rounding,
     Storage, Training, Upload, Weighting,
 };
 use siskin::wire::FrameAssembler;
@@ -38,7 +38,7 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
             ..Training::sgd(3, 8, 0.05)
         },
         // Noise of the device, so that what is compared hangs on the session's randomness too.
-        privacy: Privacy { clip_norm: 0.5, noise_multiplier: 0.05, source: NoiseSource::Device { shares: 1 } },
+        privacy: Privacy { noise_multiplier: 0.05, ..Privacy::new(0.5, Profile::Local) },
         noise: Noise::Independent,
         quantization: Quantization { step: 0.001, rounding: Rounding::Stochastic },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 1 << 16, probe: 0 },

@@ -8,6 +8,7 @@
 
 mod arithmetic;
 mod models;
+mod noise;
 mod numbers;
 mod range_coder;
 mod round;
@@ -32,7 +33,7 @@ pub struct Case {
 
 /// Every case, in the order in which it runs.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    [arithmetic::CASES, wire::CASES, range_coder::CASES, train::CASES, round::CASES].into_iter().flatten()
+    [arithmetic::CASES, wire::CASES, range_coder::CASES, noise::CASES, train::CASES, round::CASES].into_iter().flatten()
 }
 
 /// What a case is given: memory, and a place for its digests.

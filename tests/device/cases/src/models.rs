@@ -2,7 +2,7 @@
 
 use bytemuck::Pod;
 use siskin::checkin::{
-    ClientOptimizer, LayerSpec, Loss, ModelSpec, NoiseSource, Path, Plan, Population, Privacy, Quantization, Rounding,
+    ClientOptimizer, LayerSpec, Loss, ModelSpec, Path, Plan, Population, Privacy, Profile, Quantization, Rounding,
     Storage, Training, Upload, Weighting, Window,
 };
 use siskin::model::{Graph, Tensor};
@@ -34,7 +34,7 @@ pub(crate) fn plan(input: [u16; 3], layers: &[LayerSpec]) -> Result<Plan, &'stat
         round: 7,
         model,
         training: Training { max_examples: 1000, ..Training::sgd(1, 8, 0.125) },
-        privacy: Privacy { clip_norm: 0.5, noise_multiplier: 0.0, source: NoiseSource::Server },
+        privacy: Privacy::new(0.5, Profile::Central),
         quantization: Quantization { step: 1.0 / 128.0, rounding: Rounding::Stochastic },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 4096, probe: 0 },
     })

@@ -5,12 +5,13 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use siskin::arena::{ArenaError, required_bytes};
 use siskin::checkin::{
-    LayerSpec, NoiseSource, Path, Plan, Policy, Rounding, Weighting, checkpoint_len, write_checkpoint,
+    Distributed, LayerSpec, Path, Plan, Policy, Profile, Rounding, ShareNoise, Weighting, checkpoint_len,
+    write_checkpoint,
 };
 use siskin::data::SliceStore;
 use siskin::model::{Graph, Parameters};
 use siskin::range_coder::{EntropyCoder, RowColumn};
-use siskin::report::Report;
+use siskin::report::{ROTATED_COLUMNS, Report, symbols_of};
 use siskin::session::{Abandoned, Config, MIN_FRAME, Outcome as Ended, Poll, SaveError, Session};
 use siskin::wire::{Frame, Request, Response, UploadStatus, WireError};
 
@@ -20,6 +21,7 @@ use crate::{Bench, Case, Digest, Outcome};
 
 pub(crate) const CASES: &[Case] = &[
     Case { name: "round_noise_on_device", run: noise_on_device },
+    Case { name: "round_noise_is_shared", run: noise_is_shared },
     Case { name: "round_noise_on_server", run: noise_on_server },
     Case { name: "round_too_little_memory", run: too_little_memory },
     Case { name: "round_damaged_report", run: damaged_report },
@@ -40,7 +42,16 @@ fn sparse_plan() -> Result<Plan, &'static str> {
 fn noise_on_device(bench: &mut Bench<'_>) -> Outcome {
     let mut plan = sparse_plan()?;
     plan.privacy.noise_multiplier = 0.5;
-    plan.privacy.source = NoiseSource::Device { shares: 20 };
+    plan.privacy.profile = Profile::Local;
+    whole_round(bench, &plan)
+}
+
+fn noise_is_shared(bench: &mut Bench<'_>) -> Outcome {
+    let mut plan = sparse_plan()?;
+    plan.privacy.noise_multiplier = 0.5;
+    let (shares, noise) = (20, ShareNoise::DiscreteGaussian);
+    plan.privacy.profile = Profile::Distributed(Distributed { shares, bits: 18, noise, rotation: 77 });
+    plan.quantization.step = 1.0 / 4096.0;
     whole_round(bench, &plan)
 }
 
@@ -243,7 +254,7 @@ fn whole_round(bench: &mut Bench<'_>, plan: &Plan) -> Outcome {
     let mut pieces = Pieces(&mut *bench.arena);
     let mut setting = Setting::new(plan, &graph, &mut pieces)?;
     let (report, again) = (pieces.take::<u8>(1024)?, pieces.take::<u8>(1024)?);
-    let scratch = pieces.take::<u8>(RowColumn::required_scratch(16))?;
+    let scratch = pieces.take::<u8>(RowColumn::required_scratch(ROTATED_COLUMNS))?;
     let required = setting.memory.len();
 
     let ran = setting.run(required, MIN_FRAME, 0, report)?;
@@ -269,7 +280,10 @@ fn whole_round(bench: &mut Bench<'_>, plan: &Plan) -> Outcome {
         })
         .map_err(|_| "the report's symbols do not decode")?;
     let weight = if plan.upload.weighting == Weighting::Uniform { 1 } else { 20 };
-    if nonzero < graph.live / 4 || parsed.header.live as usize != graph.live || parsed.header.weight != weight {
+    if nonzero < graph.live / 4
+        || parsed.header.live as usize != symbols_of(plan.privacy.profile, &graph)
+        || parsed.header.weight != weight
+    {
         return Err("the report is not about this delta");
     }
     let (of_report, length) = (Digest::bytes(report), report.len());
@@ -314,7 +328,7 @@ fn damaged_report(bench: &mut Bench<'_>) -> Outcome {
     let mut pieces = Pieces(&mut *bench.arena);
     let mut setting = Setting::new(&plan, &graph, &mut pieces)?;
     let report = pieces.take::<u8>(1024)?;
-    let scratch = pieces.take::<u8>(RowColumn::required_scratch(16))?;
+    let scratch = pieces.take::<u8>(RowColumn::required_scratch(ROTATED_COLUMNS))?;
     let ran = setting.run(setting.memory.len(), MIN_FRAME, 0, report)?;
     let report = &mut report[..ran.length];
     if (0..report.len()).any(|n| Report::parse(&report[..n]).is_ok()) {

@@ -3,8 +3,8 @@
 use core::fmt::{Display, Write};
 
 use siskin::checkin::{
-    CheckpointError, LayerSpec, NoiseSource, Path, Plan, Reason, Rejection, RetryWindow, Rounding, Storage, Weighting,
-    checkpoint_len, write_checkpoint,
+    CheckpointError, Distributed, LayerSpec, Path, Plan, Profile, Reason, Rejection, RetryWindow, Rounding, ShareNoise,
+    Storage, Weighting, checkpoint_len, write_checkpoint,
 };
 use siskin::model::Graph;
 use siskin::wire::{
@@ -34,10 +34,11 @@ fn some_plan() -> Result<Plan, &'static str> {
     ];
     let mut plan = plan([1, 6, 6], &layers)?;
     plan.round = u32::MAX;
-    plan.privacy.source = NoiseSource::Device { shares: 300 };
+    let noise = ShareNoise::Skellam;
+    plan.privacy.profile = Profile::Distributed(Distributed { shares: 300, bits: 20, noise, rotation: 0x0123_4567 });
     plan.privacy.noise_multiplier = 0.3;
     plan.quantization.rounding = Rounding::Nearest;
-    plan.upload.weighting = Weighting::Examples { cap: 1_000_000 };
+    plan.upload.weighting = Weighting::Uniform;
     Ok(plan)
 }
 

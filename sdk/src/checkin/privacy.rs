@@ -1,0 +1,154 @@
+//! Bound and noise of a report, as a plan states them.
+
+use super::plan::within;
+use super::{PlanError, Quantization, RateSchedule, Training, Weighting};
+use crate::privacy::{GridBound, check, share};
+use serde::{Deserialize, Serialize};
+
+/// Bound and noise of one report.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Privacy {
+    /// L2 bound of the report on its grid, in units of the parameters: rounding is within it.
+    pub clip_norm: f32,
+    /// What is clipped on the way to that bound.
+    pub clipping: Clipping,
+    /// Standard deviation of the noise in units of `clip_norm`: on the sum of the cohort, or under [`Profile::Local`] on each
+    /// report. 0 is no noise.
+    pub noise_multiplier: f32,
+    /// Who adds it.
+    pub profile: Profile,
+}
+
+/// What is clipped, and so whose contribution is bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Clipping {
+    /// The whole delta, to `clip_norm`: user-level privacy (McMahan et al. 2018, "flat").
+    Delta,
+    /// The part of each layer with `d_l` of the `d` live coordinates, to `clip_norm * sqrt(d_l / d)`, so that the squares add up to
+    /// that of `clip_norm` (the same, "per-layer"). User-level too.
+    Layers,
+    /// The gradient of each example, to `norm`: one gradient step over all examples, `learning_rate / max_examples` times the sum. No
+    /// example moves that by more than `learning_rate * norm / max_examples`, no device by more than `learning_rate * norm`, which
+    /// `clip_norm` must not be below. Only plain SGD with one epoch and a batch of one, so that no layer sees two examples
+    /// together and nothing hangs on the order.
+    Examples {
+        /// L2 bound of one example's gradient.
+        norm: f32,
+    },
+}
+
+/// Who adds the noise, and so who must be trusted with what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Profile {
+    /// The server clips again what it decodes and adds the noise to the sum: it sees each clipped delta.
+    Central,
+    /// Each device adds all of the noise, discrete Gaussian on the grid: nobody sees a delta without it.
+    Local,
+    /// Each device rotates its delta and adds a share of the noise, so that `shares` reports together carry what the plan promises.
+    Distributed(Distributed),
+}
+
+/// How the noise is shared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Distributed {
+    /// Reports of honest devices that the round needs at the least: the variance of one share is that of the promise over
+    /// this number.
+    pub shares: u32,
+    /// Symbols are sent and summed modulo `2^bits`; 8 to 24.
+    pub bits: u8,
+    /// The distribution of a share.
+    pub noise: ShareNoise,
+    /// Public seed of the rotation's signs; the round is added to it.
+    pub rotation: u32,
+}
+
+/// The distribution of a share of noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ShareNoise {
+    /// Discrete Gaussian (Kairouz, Liu, Steinke 2021): the sum of shares is nearly one.
+    DiscreteGaussian,
+    /// Skellam (Agarwal, Kairouz, Liu 2021): the sum of shares is one exactly; slow to draw.
+    Skellam,
+}
+
+/// Least standard deviation of a device's discrete Gaussian noise, in steps. From here on it is told from the continuous one by
+/// nothing that counts, and what distinguishes a sum of them from one discrete
+/// Gaussian (`tau` of Kairouz, Liu, Steinke 2021, theorem 1) is below `10 n exp(-4 pi^2)`, 1e-16 for each of `n` shares.
+pub const LEAST_SHARE_DEVIATION: f32 = 2.0;
+
+/// Largest clip norm where devices add noise, in steps: symbol and noise together fit the largest symbol.
+pub const MAX_SHARE_STEPS: f32 = (1 << 22) as f32;
+
+impl Privacy {
+    /// Of this clip norm and profile, without noise.
+    pub const fn new(clip_norm: f32, profile: Profile) -> Self {
+        Self { clip_norm, clipping: Clipping::Delta, noise_multiplier: 0.0, profile }
+    }
+
+    /// The profile's parameters, if the noise is shared.
+    pub const fn distributed(&self) -> Option<Distributed> {
+        match self.profile {
+            Profile::Distributed(distributed) => Some(distributed),
+            _ => None,
+        }
+    }
+
+    /// True if the device adds noise.
+    pub fn noise_on_device(&self) -> bool {
+        self.noise_multiplier > 0.0 && self.profile != Profile::Central
+    }
+
+    /// How far one example moves the report at the most, L2, in units of the parameters; none unless examples are clipped.
+    /// `coordinates` are those of the report: two roundings of one coordinate differ by up to a step, and single precision by
+    /// up to `2^-22` of the whole.
+    pub fn example_sensitivity(&self, training: &Training, step: f32, coordinates: usize) -> Option<f64> {
+        let Clipping::Examples { norm } = self.clipping else { return None };
+        let exact = f64::from(training.learning_rate) * f64::from(norm) / f64::from(training.max_examples);
+        let rounding = libm::sqrt(coordinates as f64) * f64::from(step);
+        Some(exact + rounding + f64::from(self.clip_norm) / 4_194_304.0)
+    }
+
+    /// With clipped examples: that training is one step of them, and that rounding to the grid can never exceed the bound,
+    /// because then the delta would be shortened by a factor that hangs on every example. `coordinates` are those of the report.
+    pub(crate) fn check_examples(&self, training: &Training, step: f32, coordinates: usize) -> Result<(), PlanError> {
+        let Clipping::Examples { norm } = self.clipping else { return Ok(()) };
+        within("privacy.clipping.norm", norm, 1e-12, 1e12)?;
+        within("training.epochs, with clipped examples", f32::from(training.epochs), 1.0, 1.0)?;
+        within("training.batch, with clipped examples", f32::from(training.batch), 1.0, 1.0)?;
+        within("training.max_examples, with clipped examples", training.max_examples as f32, 1.0, 1e6)?;
+        within("training.proximal, with clipped examples", training.proximal, 0.0, 0.0)?;
+        within("training.weight_decay, with clipped examples", training.weight_decay, 0.0, 0.0)?;
+        within("moments of the optimizer, with clipped examples", training.optimizer.moments() as f32, 0.0, 0.0)?;
+        if training.schedule != RateSchedule::Constant {
+            return Err(PlanError::OutOfRange { field: "training.schedule, with clipped examples", got: 1.0 });
+        }
+        let least = training.learning_rate * norm * (1.0 + 1e-5) + libm::sqrtf(coordinates as f32) * step;
+        within("privacy.clip_norm, above that of all examples and their rounding", self.clip_norm, least, f32::MAX)
+    }
+
+    pub(super) fn validate(&self, grid: &Quantization, weighting: Weighting) -> Result<(), PlanError> {
+        within("privacy.clip_norm", self.clip_norm, 1e-12, 1e12)?;
+        within("privacy.noise_multiplier", self.noise_multiplier, 0.0, 1e6)?;
+        GridBound::new(self.clip_norm, grid.step).map_err(PlanError::Grid)?;
+        let steps = self.clip_norm / grid.step;
+        if self.profile != Profile::Central {
+            within("privacy.clip_norm in steps, with noise on the device", steps, 1.0, MAX_SHARE_STEPS)?;
+            if let Weighting::Examples { cap } = weighting {
+                // A weight would scale the noise with the delta.
+                within("upload.weighting.cap, with noise on the device", cap as f32, 1.0, 1.0)?;
+            }
+        }
+        let mut exact = false;
+        if let Profile::Distributed(Distributed { shares, bits, noise, .. }) = self.profile {
+            within("privacy.profile.shares", shares as f32, 1.0, 1e9)?;
+            within("privacy.profile.bits", f32::from(bits), 8.0, 24.0)?;
+            // The sum of Skellams is exact whatever they are, and of no shares nothing is to be said.
+            exact = noise == ShareNoise::Skellam;
+        }
+        if self.noise_on_device() && !exact {
+            let share = share(self) as f32 * steps;
+            within("deviation of a device's noise in steps", share, LEAST_SHARE_DEVIATION, f32::MAX)?;
+        }
+        check(self, grid.step).map_err(PlanError::Deviation)
+    }
+}
