@@ -3,6 +3,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`audit`] | does a release look as its claim says |
 //! | [`mod@bench`] | measurements that a command prints |
 //! | [`compare`] | one run dense and pruned in several ways |
 //! | [`config`] | settings: defaults, presets, file, flags |
@@ -16,6 +17,7 @@
 //! | `onnx` | ONNX files as plans and back, with the feature `onnx` |
 //! | [`progress`] | what is shown meanwhile |
 
+pub mod audit;
 pub mod bench;
 pub mod compare;
 pub mod config;

@@ -8,7 +8,7 @@ fn main() -> ExitCode {
     #[cfg(feature = "trace")]
     env_logger::init();
     match commands::main() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("siskin: {error:#}");
             ExitCode::from(2)

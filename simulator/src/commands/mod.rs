@@ -1,5 +1,6 @@
-//! `siskin run | device | prune | compare-pruning | bench`, and with the feature `onnx` `import | export | fine-tune`.
+//! `siskin run | device | prune | compare-pruning | audit | bench`, and with the feature `onnx` `import | export | fine-tune`.
 
+mod audit;
 mod bench;
 mod compare;
 mod device;
@@ -13,9 +14,10 @@ mod prune;
 mod run;
 
 use clap::{Arg, ArgMatches, Command};
+use std::process::ExitCode;
 
-/// Reads the command line and does what it says.
-pub(crate) fn main() -> anyhow::Result<()> {
+/// Reads the command line and does what it says. The exit code is 1 where an audit failed.
+pub(crate) fn main() -> anyhow::Result<ExitCode> {
     let cli = run::with_flags(
         Command::new("siskin")
             .version(env!("CARGO_PKG_VERSION"))
@@ -29,6 +31,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
             .subcommand(device::command())
             .subcommand(prune::command())
             .subcommand(compare::command())
+            .subcommand(audit::command())
             .subcommand(bench::command()),
     );
     #[cfg(feature = "onnx")]
@@ -40,6 +43,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
         Some(("device", device)) => device::main(device),
         Some(("prune", prune)) => prune::main(prune),
         Some(("compare-pruning", compare)) => compare::main(compare),
+        Some(("audit", audit)) => return audit::main(audit),
         Some(("bench", bench)) => bench::main(bench),
         #[cfg(feature = "onnx")]
         Some(("import", import)) => import::main(import),
@@ -49,6 +53,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
         Some(("fine-tune", fine_tune)) => fine_tune::main(fine_tune),
         _ => run::main(&matches),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
 
 const EXAMPLES: &str = "\
@@ -63,6 +68,7 @@ Examples:
   siskin device --plan siskin-out/model.plan    what the plan costs on a device
   siskin prune --help                           masks of tensors in a file
   siskin compare-pruning --data DIR             dense and pruned runs side by side
+  siskin audit --quick                          does the mechanism release what its claim says
   siskin bench a1 --data DIR                    the side-by-side workload of simulators
   siskin bench sparse                           layers' training steps, sparse against dense
 

@@ -4,14 +4,16 @@
 //! [`RunReport::without_timings`]): no maps of random order, no clock or thread count outside that field. Every float is
 //! an `Option`: what could not be measured, or is not finite, is `null` and shown as a dash, never as a made-up zero.
 
+mod audit;
 mod compare;
 mod html;
 mod json;
 mod round;
 mod summary;
 
+pub use audit::{audit_json, write_audit};
 pub use compare::write_comparison;
-pub use html::{render, render_comparison};
+pub use html::{render, render_audit, render_comparison};
 pub use json::{HTML_NAME, JSON_NAME, WriteError, Written, check_writable, to_json, write_all};
 pub use round::{BitsPerParam, Dropped, RoundRecord, StageBytes, Totals};
 pub use summary::{

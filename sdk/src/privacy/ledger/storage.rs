@@ -92,6 +92,7 @@ fn retired() -> [u8; LEDGER_BYTES] {
     bytes
 }
 
+#[allow(clippy::large_enum_variant, reason = "nothing is allocated here")]
 enum State {
     Empty,
     Retired,

@@ -1,8 +1,10 @@
 //! `report.html`: one file that loads nothing, runs no script, and is well-formed XML too, so that a program can check it.
 
+mod audit;
 mod axis;
 mod bars;
 mod compare;
+mod density;
 mod lines;
 mod number;
 mod page;
@@ -12,6 +14,7 @@ mod settings;
 mod subject;
 mod traffic;
 
+pub use audit::render_audit;
 pub use compare::render_comparison;
 
 use super::RunReport;
