@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`audit`] | does a release look as its claim says |
 //! | [`mod@bench`] | measurements that a command prints |
+//! | [`codec`] | the codec beside published ones: cases as JSON, sizes |
 //! | [`compare`] | one run dense and pruned in several ways |
 //! | [`config`] | settings: defaults, presets, file, flags |
 //! | [`data`] | data sets of many users |
@@ -19,6 +20,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod codec;
 pub mod compare;
 pub mod config;
 pub mod data;

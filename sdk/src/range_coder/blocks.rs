@@ -2,21 +2,26 @@
 
 use super::Support;
 use super::binary::Bins;
-use super::model::{Activity, BLOCK, CELLS, ESCAPE, Model};
+use super::mixer::Mixer;
+use super::model::{BLOCK, CELLS, Columns, ESCAPE, Model, Place, SETS, SPARSE};
 use crate::quantize::MAX_SYMBOL;
 
-/// Bytes of scratch memory for `width` columns: probabilities, 2 bytes of activity and 1 of sign votes a column.
+/// Bytes of weights and of all cells' probabilities and counts: with `4 * width`, all of the scratch memory.
+const WEIGHTS: usize = 16 * SETS;
+const FIXED: usize = WEIGHTS + 3 * CELLS;
+
+/// Bytes of scratch memory for `width` columns: weights and cells, and 4 bytes of averages and votes a column.
 pub(super) fn scratch_bytes(width: u32) -> usize {
-    (width as usize).saturating_mul(3).saturating_add(4 * CELLS)
+    (width as usize).saturating_mul(4).saturating_add(FIXED)
 }
 
 /// The scratch memory, cut up.
 pub(super) struct State<'a> {
     pub(super) model: Model<'a>,
-    /// How busy each column was; one entry a column that the scratch has room for.
-    activity: &'a mut [u16],
-    /// Running vote on each column's sign.
-    votes: &'a mut [i8],
+    /// What [`Columns`] has, one entry a column that the scratch has room for.
+    slow: &'a mut [u16],
+    fast: &'a mut [u8],
+    signs: &'a mut [u8],
 }
 
 /// Why scratch memory does not do.
@@ -28,20 +33,27 @@ pub(super) enum ScratchError {
 impl<'a> State<'a> {
     pub(super) fn new(scratch: &'a mut [u8]) -> Result<Self, ScratchError> {
         let got = scratch.len();
-        let short = ScratchError::Short { expected: 4 * CELLS, got };
-        let Some((cells, columns)) = scratch.split_at_mut_checked(4 * CELLS) else { return Err(short) };
-        let cells = bytemuck::try_cast_slice_mut::<u8, u32>(cells).map_err(|_| ScratchError::Misaligned)?;
-        let Ok(cells) = <&mut [u32; CELLS]>::try_from(cells) else { return Err(short) };
-        let width = columns.len() / 3;
-        let (activity, votes) = columns.split_at_mut(2 * width);
-        let activity = bytemuck::try_cast_slice_mut(activity).map_err(|_| ScratchError::Misaligned)?;
-        Ok(Self { model: Model::new(cells), activity, votes: bytemuck::cast_slice_mut(&mut votes[..width]) })
+        let short = ScratchError::Short { expected: FIXED, got };
+        let Some((fixed, columns)) = scratch.split_at_mut_checked(FIXED) else { return Err(short) };
+        let (weights, cells) = fixed.split_at_mut(WEIGHTS);
+        let weights = bytemuck::try_cast_slice_mut(weights).map_err(|_| ScratchError::Misaligned)?;
+        let (chances, counts) = cells.split_at_mut(2 * CELLS);
+        let chances = bytemuck::try_cast_slice_mut(chances).map_err(|_| ScratchError::Misaligned)?;
+        let (Ok(weights), Ok(chances), Ok(counts)) = (weights.try_into(), chances.try_into(), counts.try_into()) else {
+            return Err(short);
+        };
+        let width = columns.len() / 4;
+        let (slow, rest) = columns.split_at_mut(2 * width);
+        let slow = bytemuck::try_cast_slice_mut(slow).map_err(|_| ScratchError::Misaligned)?;
+        let (fast, rest) = rest.split_at_mut(width);
+        let model = Model::new(Mixer { weights, chances, counts });
+        Ok(Self { model, slow, fast, signs: &mut rest[..width] })
     }
 
     /// Bytes that a tensor of `width` columns needs, if these are not enough.
     pub(super) fn too_narrow(&self, width: u32) -> Option<(usize, usize)> {
-        let room = self.activity.len();
-        (width as usize > room).then(|| (scratch_bytes(width), 4 * CELLS + 3 * room))
+        let room = self.slow.len();
+        (width as usize > room).then(|| (scratch_bytes(width), FIXED + 4 * room))
     }
 }
 
@@ -77,36 +89,39 @@ impl Source for Unknown {
 
 /// The columns of one row's live coordinates.
 trait Row: Copy {
-    fn column(self, i: usize) -> usize;
-    fn load(self, activity: &[u16], start: usize, len: usize) -> Activity;
-    fn store(self, activity: &mut [u16], block: &Activity, start: usize, len: usize);
+    fn load(self, state: &State<'_>, start: usize, len: usize) -> Columns;
+    fn store(self, state: &mut State<'_>, block: &Columns, start: usize, len: usize);
 }
+
+const NOTHING: Columns = Columns { slow: [0; BLOCK], fast: [0; BLOCK], signs: [0; BLOCK] };
 
 #[derive(Clone, Copy)]
 struct DenseRow;
 
+/// The first `len` entries, at most a block, by one move if it is whole.
+#[inline(always)]
+fn copy<T: Copy>(to: &mut [T], from: &[T], len: usize) {
+    if len == BLOCK {
+        to[..BLOCK].copy_from_slice(&from[..BLOCK]);
+    } else {
+        to[..len].copy_from_slice(&from[..len]);
+    }
+}
+
 impl Row for DenseRow {
     #[inline(always)]
-    fn column(self, i: usize) -> usize {
-        i
-    }
-    #[inline(always)]
-    fn load(self, activity: &[u16], start: usize, len: usize) -> Activity {
-        let mut block = [0; BLOCK];
-        if len == BLOCK {
-            block.copy_from_slice(&activity[start..start + BLOCK]);
-        } else {
-            block[..len].copy_from_slice(&activity[start..start + len]);
-        }
+    fn load(self, state: &State<'_>, start: usize, len: usize) -> Columns {
+        let mut block = NOTHING;
+        copy(&mut block.slow, &state.slow[start..], len);
+        copy(&mut block.fast, &state.fast[start..], len);
+        copy(&mut block.signs, &state.signs[start..], len);
         block
     }
     #[inline(always)]
-    fn store(self, activity: &mut [u16], block: &Activity, start: usize, len: usize) {
-        if len == BLOCK {
-            activity[start..start + BLOCK].copy_from_slice(block);
-        } else {
-            activity[start..start + len].copy_from_slice(&block[..len]);
-        }
+    fn store(self, state: &mut State<'_>, block: &Columns, start: usize, len: usize) {
+        copy(&mut state.slow[start..], &block.slow, len);
+        copy(&mut state.fast[start..], &block.fast, len);
+        copy(&mut state.signs[start..], &block.signs, len);
     }
 }
 
@@ -115,21 +130,23 @@ struct SparseRow<'a>(&'a [u16]);
 
 impl Row for SparseRow<'_> {
     #[inline(always)]
-    fn column(self, i: usize) -> usize {
-        usize::from(self.0[i])
-    }
-    #[inline(always)]
-    fn load(self, activity: &[u16], start: usize, len: usize) -> Activity {
-        let mut block = [0; BLOCK];
-        for (value, &column) in block.iter_mut().zip(&self.0[start..start + len]) {
-            *value = activity[usize::from(column)];
+    fn load(self, state: &State<'_>, start: usize, len: usize) -> Columns {
+        let mut block = NOTHING;
+        for (i, &column) in self.0[start..start + len].iter().enumerate() {
+            let column = usize::from(column);
+            block.slow[i] = state.slow[column];
+            block.fast[i] = state.fast[column];
+            block.signs[i] = state.signs[column];
         }
         block
     }
     #[inline(always)]
-    fn store(self, activity: &mut [u16], block: &Activity, start: usize, len: usize) {
-        for (value, &column) in block.iter().zip(&self.0[start..start + len]) {
-            activity[usize::from(column)] = *value;
+    fn store(self, state: &mut State<'_>, block: &Columns, start: usize, len: usize) {
+        for (i, &column) in self.0[start..start + len].iter().enumerate() {
+            let column = usize::from(column);
+            state.slow[column] = block.slow[i];
+            state.fast[column] = block.fast[i];
+            state.signs[column] = block.signs[i];
         }
     }
 }
@@ -152,13 +169,14 @@ pub(super) fn walk<B: Bins, S: Source>(
     mut each: impl FnMut(usize, i32),
 ) -> Result<(), Stop> {
     let width = support.width() as usize;
-    state.activity[..width].fill(0);
-    state.votes[..width].fill(0);
+    state.slow[..width].fill(state.model.column_start());
+    state.fast[..width].fill(0);
+    state.signs[..width].fill(0);
     match *support {
         Support::Dense { rows, cols } => {
             let cols = cols as usize;
             for row in 0..rows as usize {
-                state.model.start_row(row == 0);
+                state.model.start_row(row);
                 walk_row(bins, state, DenseRow, row * cols, cols, &source, &mut each)?;
             }
         }
@@ -183,7 +201,7 @@ fn sparse_rows<B: Bins, S: Source>(
         let (start, end) = (ends[0] as usize, ends[1] as usize);
         let (cols, length) = (SparseRow(&cols[start..end]), end - start);
         for row in 0..height {
-            state.model.start_row(list == 0 && row == 0);
+            state.model.start_row(list * height + row);
             walk_row(bins, state, cols, start * height + row * length, length, source, each)?;
         }
     }
@@ -196,120 +214,42 @@ fn walk_row<B: Bins, S: Source, R: Row>(
     state: &mut State<'_>,
     row: R,
     first: usize,
-    len: usize,
+    length: usize,
     source: &S,
     each: &mut impl FnMut(usize, i32),
 ) -> Result<(), Stop> {
     let mut start = 0;
-    while start < len {
-        let count = (len - start).min(BLOCK);
-        let symbols = source.block(first + start, count);
-        let mut activity = row.load(state.activity, start, count);
+    while start < length {
+        let len = (length - start).min(BLOCK);
+        let symbols = source.block(first + start, len);
+        let mut columns = row.load(state, start, len);
+        let level = state.model.level(&columns);
         let any = symbols.iter().fold(0, |any, &s| any | s) != 0;
-        if state.model.flag(bins, &activity, count, any) {
-            let sum = if state.model.is_sparse(&activity) {
-                search(bins, state, row, (first, start, count), &symbols, &mut activity, each)?
-            } else {
-                step_through(bins, state, row, (first, start, count), &symbols, &mut activity, each)?
-            };
-            state.model.end_block(sum, count);
+        if level < SPARSE && !state.model.flag(bins, &columns, level, len, any) {
+            state.model.skip(&mut columns, start, len);
+        } else {
+            let mut free = level >= SPARSE;
+            let mut sum = 0;
+            for (i, &known) in symbols.iter().enumerate().take(len) {
+                let index = first + start + i;
+                let place = Place { i, len, start, free };
+                let symbol = state.model.coordinate(bins, &mut columns, place, known);
+                let Some(symbol) = symbol.filter(|q| q.unsigned_abs() <= MAX_SYMBOL as u32) else {
+                    return Err(Stop::Range(index));
+                };
+                if symbol != 0 {
+                    free = true;
+                    sum += symbol.unsigned_abs().min(ESCAPE);
+                    each(index, symbol);
+                }
+            }
+            state.model.end_block(sum, len);
             if bins.over() {
                 return Err(Stop::Over);
             }
-        } else {
-            state.model.skip(&mut activity, count);
         }
-        row.store(state.activity, &activity, start, count);
-        start += count;
+        row.store(state, &columns, start, len);
+        start += len;
     }
     Ok(())
-}
-
-/// Codes one coordinate that may be zero, and its sign; returns its magnitude, at most [`ESCAPE`].
-#[inline(always)]
-#[allow(clippy::too_many_arguments)]
-fn coordinate<B: Bins, R: Row>(
-    bins: &mut B,
-    state: &mut State<'_>,
-    row: R,
-    (first, at): (usize, usize),
-    (left, seen): (usize, bool),
-    known: i32,
-    activity: &mut u16,
-    each: &mut impl FnMut(usize, i32),
-) -> Result<u32, Stop> {
-    let value = state.model.magnitude(bins, activity, left, seen, known.unsigned_abs());
-    let Some(magnitude) = value.filter(|&m| m <= MAX_SYMBOL as u32) else { return Err(Stop::Range(first + at)) };
-    if magnitude != 0 {
-        let negative = state.model.sign(bins, &mut state.votes[row.column(at)], known < 0);
-        each(first + at, if negative { -(magnitude as i32) } else { magnitude as i32 });
-    }
-    Ok(magnitude.min(ESCAPE))
-}
-
-/// A block with a nonzero coordinate, coordinate by coordinate; returns the sum of magnitudes.
-#[inline(always)]
-fn step_through<B: Bins, R: Row>(
-    bins: &mut B,
-    state: &mut State<'_>,
-    row: R,
-    (first, start, count): (usize, usize, usize),
-    symbols: &[i32; BLOCK],
-    activity: &mut Activity,
-    each: &mut impl FnMut(usize, i32),
-) -> Result<u32, Stop> {
-    let mut sum = 0;
-    for i in 0..count {
-        let place = (count - i, sum != 0);
-        sum += coordinate(bins, state, row, (first, start + i), place, symbols[i], &mut activity[i], each)?;
-    }
-    Ok(sum)
-}
-
-/// A block with a nonzero coordinate where few are expected: halves what must hold the next one down to 4 coordinates,
-/// steps through those, then codes whether there are more.
-#[inline(always)]
-fn search<B: Bins, R: Row>(
-    bins: &mut B,
-    state: &mut State<'_>,
-    row: R,
-    (first, start, count): (usize, usize, usize),
-    symbols: &[i32; BLOCK],
-    activity: &mut Activity,
-    each: &mut impl FnMut(usize, i32),
-) -> Result<u32, Stop> {
-    let has = |part: &[i32]| part.iter().fold(0, |any, &s| any | s) != 0;
-    let before = *activity;
-    for a in activity.iter_mut() {
-        *a -= a.wrapping_add(3) >> 2;
-    }
-    let (mut sum, mut i) = (0, 0);
-    loop {
-        // The next nonzero coordinate is in `i .. end`.
-        let mut end = count;
-        while end - i > 4 {
-            let middle = i + (end - i) / 2;
-            if state.model.half(bins, [&before[i..middle], &before[middle..end]], has(&symbols[i..middle])) {
-                end = middle;
-            } else {
-                state.model.skip_row(middle - i);
-                i = middle;
-            }
-        }
-        loop {
-            let mut changed = before[i];
-            let place = (end - i, false);
-            let magnitude = coordinate(bins, state, row, (first, start + i), place, symbols[i], &mut changed, each)?;
-            activity[i] = changed;
-            sum += magnitude;
-            i += 1;
-            if magnitude != 0 {
-                break;
-            }
-        }
-        if i == count || !state.model.more(bins, &before[i..count], has(&symbols[i..count])) {
-            state.model.skip_row(count - i);
-            return Ok(sum);
-        }
-    }
 }

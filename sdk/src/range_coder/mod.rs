@@ -1,14 +1,15 @@
 //! Symbols to bytes and back: an adaptive binary range coder whose contexts are how busy row and column have been.
 //!
 //! Updates of dense layers are sums of few outer products, so magnitudes have row and column scales and signs follow one
-//! dominant pattern; both are learned on the way, from integers that the decoder has too. Zeros, of which there are many, are
-//! coded by the block, so that an all-zero block costs one decision. All of it is integer arithmetic.
+//! dominant pattern; both are learned on the way, from integers that the decoder has too. Each decision mixes what four
+//! small sets of contexts say of it. Where nearly all symbols are zero, an all-zero block costs one decision. All of it is
+//! integer arithmetic; the four tables of constants are computed when the crate is compiled.
 //!
 //! ```
 //! use siskin::range_coder::{EntropyCoder, RowColumn, Support, decode, encode};
 //! let tensors = [Support::dense(2, 3).unwrap(), Support::dense(1, 2).unwrap()];
 //! let symbols = [0, 0, -2, 0, 0, 0, 0, 1];
-//! let mut scratch = [0u32; 1025];
+//! let mut scratch = [0u32; 1027];
 //! let scratch = bytemuck::cast_slice_mut(&mut scratch);
 //! assert!(scratch.len() >= RowColumn::required_scratch(3));
 //! let mut out = [0; 64];
@@ -30,48 +31,69 @@
 //! top bytes of the lowest multiple of `2^16` that is `>= low`. A decoder refuses other endings. No live coordinate in any
 //! tensor: no byte. Codewords are disjoint intervals, so none is the beginning of another.
 //!
-//! **Cells.** A cell holds `p` (22 bits, first `2^21`) and a count `n` (first 0). Its decision uses
-//! `clamp(p >> 6, 16, 65520)`. Then, with `r = 131072 / (2n + 3)`: after `true`, `p += ((2^22 - 1 - p) >> 7) * r >> 9`;
-//! after `false`, `p -= (p >> 7) * r >> 9`; `n = min(n + 1, 63)`. Cells outlive tensors.
+//! **Decisions.** A cell holds a probability `p` in 1/65536 (first 32768) and a count `n` (first 0); a set holds four
+//! weights (first 16000). A decision has one set, a pace `(shift, limit)` and four cells, one of each of its kind's tables.
+//! It is coded with `SQUASH[(clamp(sum of w * STRETCH[p >> 6] >> 16, -2816, 2815) + 2816) >> 3]`. Then, with `e` that
+//! probability subtracted from 65536 after `true`, from 0 after `false`: each
+//! `w = clamp(w + ((STRETCH[p >> 6] * e + 2^(shift - 1)) >> shift), -131071, 131071)`, with the `p` from before; each cell
+//! has `d = 65535 - p` after `true`, `d = p` after `false`, and moves `p` by `d * (131072 / (2n + 3)) >> 16` up or down;
+//! `n` grows by 1 if it is below `limit`. Sets and cells outlive tensors.
+//! `STRETCH[i] = round(256 ln(p / (1 - p)))` with `p = (i + 1/2) / 1024`.
+//! `SQUASH[i] = 65536 / (1 + exp(-(8 i - 2812) / 256))`, rounded, then clamped to 16 ..= 65520.
 //!
-//! **Tensor.** One with live coordinates starts with a plain bit. 1: all symbols as plain numbers `q + 2^24` of 25 bits, most
-//! significant first, in groups of 8, 8, 8 and 1 bits; before that the cells, `R`, `B` and `S` below are as at the beginning. 0: the
-//! rows, as follows, with `C[j] = V[j] = 0` for all columns `j` before the first. An encoder takes 1 where 0 would be too long.
+//! **Tensor.** One with live coordinates starts with a plain bit. 1: all symbols as plain numbers `q + 2^24` of 25 bits,
+//! most significant first, in groups of 8, 8, 8 and 1 bits; before that cells, sets and `A` are as at the beginning. 0: the
+//! rows, as follows, with `C[j] = A >> 4` (slow average of column `j`, in 1/4096), `F[j] = 0` (fast average, in 1/16),
+//! `V[j] = 0` (vote), `U[j] = 0` (symbol above) for all columns `j` before the first. An encoder takes 1 where 0 would be
+//! too long.
 //!
-//! **Row.** `S` is the slow average magnitude (in 1/65536; first 0, outlives tensors). A row starts with `R = S >> 8`,
-//! `B = S >> 4`, `W = 1` if it is the tensor's first, else 0. Its live coordinates are cut into blocks of 16, the last one
-//! shorter. `len` is a block's length, `m = min(|q|, 15)`, `class(x)` the number of 8, 24, 56, 112, 200, 360, 800 that are `<= x`,
-//! `octave(x) = clamp(bits(x) - 3, 0, 9)` with `bits` the length in binary, `D[0] = 65536`, `D[i] = D[i-1] * 7 / 8`.
+//! **Row** `r` (from 0). `A` is the average magnitude of all before (in 1/65536; first 0, outlives tensors). A row starts
+//! with `R = A` (its average, in 1/65536), `B = A >> 4` (sum in a block, in 1/256), `P = Q = 0` (the last two magnitudes),
+//! `L = 0` (`F` of the coordinate before), `W = 1` if `r = 0`, else 0 (its vote). Its live coordinates are cut into blocks
+//! of 16, the last one shorter. `len` is a block's length, `m = min(|q|, 15)`, `bits(x)` the length in binary, `half(x)` is
+//! `x` below 2, else `2 bits(x) - 1` and 1 more if the bit after the highest is set; `quarter(x)` is, with `y = 4 (x + 1)`,
+//! `4 (bits(y) - 3)` and the number that the two bits after the highest one are. `x:k` is `min(x, k)`
+//! and binds closest.
+//! `c = 65536 / min(r + 2, 64)`, `h = 40503 r mod 65536`, `f(i) = 65536 / min(i + 3, 512)` with `i` the index in the row,
+//! of live coordinates only.
 //!
-//! **Block.** `T` is the sum of `C` over its columns. A decision "has a nonzero symbol" in cell
-//! `flag[kind][octave(B)][octave(T)]`; `kind = 2` if `len <= 8`, else 1 if `R >= 24`, else 0.
-//! * Without: `C -= (C + 3) >> 2` for its columns, `R = R * D[len] >> 16`.
-//! * With, and `max(B, T) < 128`: *searched*. Start with `i = 0`. (1) `end = len`. While `end - i > 4`: `mid = i + (end - i) / 2`, a
-//!   decision "nonzero in `i .. mid`" in `half[h][a][b]`, where `h` is 1 if `mid - i > 4` and `a`, `b` are
-//!   `min(ceil(max(bits(sum of C) - 4, 0) / 2), 4)` over the columns of `i .. mid` and `mid .. end`; if true, `end = mid`; else
-//!   `R = R * D[mid - i] >> 16` and `i = mid`. (2) Coordinates `i`, `i + 1`, ... up to the first nonzero one, with `left = end - i`
-//!   and nothing seen; `i` is then behind it. (3) If `i < len`, a decision "more" in `more[min(L(len - i), 4)][min(octave(sum of C
-//!   over i .. len), 7)]`; if true, go to (1); else `R = R * D[len - i] >> 16`. Sums are of `C` before the block; coordinates that were
-//!   not coded singly have `C -= (C + 3) >> 2`.
-//! * With, otherwise: every coordinate, with `left = len - i`; something is seen behind the first nonzero one.
+//! **Block.** `T` and `G` are the sums of `C` and `F` over its columns,
+//! `E = max(quarter(R >> 4) + quarter(T >> 4) + 8 - quarter(A >> 4), 0)`. If `E < 34`, a decision "has a nonzero symbol" of
+//! pace (15, 64): set 1 if `len <= 8`, else 0; cells `(bits(B >> 3):8) * 9 + bits(G):8`, `81 + half(B):25`,
+//! `107 + (bits(T >> 7):8) * 9 + bits(R >> 9):8`, `188 + E:39`.
+//! * Without: `C -= (C * c + h) >> 16`, `F -= (F + 3) >> 2`, `U = 0` for its columns, `R = R * k >> 16`, `P = Q = 0`, `L`
+//!   is the last new `F`. `k` starts at 65536 and takes 16 times `k -= k / min(i + 3, 512)`, with `i` from the index of the
+//!   block's first coordinate, at most 512, on.
+//! * With, or if `E >= 34`: every coordinate. It is *free* if `E >= 34` or a nonzero one came before it in the block.
 //!
-//! After it, `M` being the sum of `m` and `F = M` if `len = 16`, else `16 M / len`: `B += (256 F - B) >> 2`,
-//! `S += (65536 M - len * S) >> 9`.
+//! After it, `M` being the sum of `m` and `S = M` if `len = 16`, else `16 M / len`: `B += (256 S - B) >> 2`,
+//! `A += (65536 M - len * A) >> 9`.
 //!
-//! **Coordinate** in column `j`; `r = class(R)`, `c = class(C[j])`. "Nonzero" is a decision in `later[r][c]` if something is seen or if
-//! `r >= 2` and `left > 4`; else implied if `left = 1`; else in `first[L(left)][r / 2][c]`. `L` of 2.. is 0, 1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5,
-//! 5, 5, and `L(1) = 0`. If nonzero, for `k = 1 ..= 14`: "`|q| > k`" in `small[r][c][k-1]` for `k <= 4`, else `large[r][k-5]`, up to the first
-//! `false`. After 14 `true`s, `x = |q| - 14` follows: for `k = 0, 1, ..`: "`bits(x) - 1 > k`" in `prefix[k]` up to the first `false`
-//! (24 `true`s are refused), then the bits of `x` below its highest, most significant first, plain, in groups of 8, the last
-//! group shorter. `R += (256 m - R) >> 3`, `C[j] += (256 m - C[j]) >> 2`. Magnitudes above `2^24 - 1` are refused.
-//!
-//! **Sign** of a nonzero symbol, after its magnitude: expected negative if exactly one of `W < 0`, `V[j] < 0`. A decision "other than
-//! expected" in `sign[0]` if `W` or `V[j]` is 0, else `sign[1 + 3 t(W) + t(V[j])]`, `t` being 0, 1, 2 for magnitudes below 2, below 4,
-//! above. With `s` the sign of the symbol: `W' = clamp(W + s * sgn(V[j]), -8, 8)`, `V[j] = clamp(V[j] + s * sgn(W), -6, 6)`, `W = W'`.
+//! **Coordinate** in column `j`. `D = max(quarter(R >> 4) + quarter(C[j]) - quarter(A >> 4), 0)`, `N` is `F` of the next
+//! column of the block, or its own if it is the block's last. `z` is 0 if it is free, else 2 if at most 4 of the block are
+//! left (itself among them), else 1.
+//! * "Nonzero" is implied if it is not free and the block's last. Else a decision of pace (16, 80) if `B < 512`, else (15,
+//!   64): set `2 + z`; cells `228 + (P:2) * 36 + (Q:2) * 12 + |U[j]| * 4 + bits((L + N) >> 1):3`,
+//!   `336 + (bits(C[j] >> 5):9) * 10 + bits(R >> 11):9`, `436 + 22 z + half(F[j]):21`, `502 + 40 z + D:39`.
+//! * If so, for `k = 0, 1, ...`: "`|q| > k + 1`" of pace (14, 40), up to the first `false` or 14 `true`s: with `i = k:5`,
+//!   set `5 + i`; cells `622 + (i:3) * 49 + (bits(R >> 12):6) * 7 + bits(C[j] >> 8):6`,
+//!   `818 + (i:4) * 16 + (P:3) * 4 + Q:3`, `898 + 12 i + bits(2 F[j]):9`, `970 + 20 i + (clamp(D, 8, 47) - 8) / 2`. After
+//!   14 `true`s, `x = |q| - 14` follows: for `k = 0, 1, ...`: "`bits(x) - 1 > k`" of pace (14, 40) up to the first `false`
+//!   (24 `true`s are refused): with `i = k:11`, set 12; cells `1184 + i`, `1196 + 2 i` and 1 more if `P = 15`, `1220 + 2 i`
+//!   and 1 more if `Q = 15`, `1244 + 2 i` and 1 more if `F[j] >= 128`. Then the bits of `x` below its highest, most
+//!   significant first, plain, in groups of 8, the last group shorter. Magnitudes above `2^24 - 1` are refused.
+//! * If so, the sign: expected negative if exactly one of `W`, `V[j]` is negative and none is 0. `t(x)` is 0, 1, 2 for
+//!   `|x|` below 2, below 4, above; `o` is 0 if `W` or `V[j]` is 0, else `1 + 3 t(W) + t(V[j])`;
+//!   `g = sgn(U[j]) sgn(W) + 1`, mirrored (`2 - g`) if expected negative. "Other than expected" is a decision of pace (13,
+//!   40): set 11; cells `1090 + 3 o + g`, `1120 + 3 |W| + g`, `1147 + |V[j]|`, `1154 + 3 o + m:3 - 1`. With `s` the sign of
+//!   the symbol: `W' = clamp(W + s * sgn(V[j]), -8, 8)`, `V[j] = clamp(V[j] + s * sgn(W), -6, 6)`, `W = W'`.
+//! * `U[j] = clamp(q, -2, 2)`, `C[j] += (4096 m * c >> 16) - ((C[j] * c + h) >> 16)`, `F[j] += 4 m - ((F[j] + 3) >> 2)`,
+//!   `L = F[j]`, `R += (65536 m * f >> 16) - (R * f >> 16)` with `f = f(i)`, `Q = P`, `P = m`.
 
 mod binary;
 mod blocks;
 mod error;
+mod mixer;
 mod model;
 mod row_column;
 mod support;

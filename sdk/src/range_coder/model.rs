@@ -1,196 +1,223 @@
-//! What the coder knows while it codes: adaptive probabilities, and how busy the row and the columns have been.
+//! What the coder knows while it codes: how busy the row and the columns have been, and which probabilities that selects.
 //! Integer arithmetic only; the module's documentation has the same rules in prose.
 
 use super::binary::Bins;
+use super::mixer::{INPUTS, Mixer, Pace};
 
-/// Coordinates of one row that share a flag "all zero".
+/// Coordinates of one row that are left out together if all are zero.
 pub(super) const BLOCK: usize = 16;
-/// Magnitudes from here on are escaped; activities saturate here too.
+/// Magnitudes from here on are escaped; averages saturate here too.
 pub(super) const ESCAPE: u32 = 15;
 
-/// Numbers of the first cell of each kind of decision.
-const FLAG: usize = 0;
-const FIRST: usize = FLAG + 3 * 10 * 10;
-const LATER: usize = FIRST + 6 * 4 * 8;
-const SMALL: usize = LATER + 8 * 8;
-const LARGE: usize = SMALL + 8 * 8 * 4;
-const SIGN: usize = LARGE + 8 * 10;
-const PREFIX: usize = SIGN + 10;
-const MORE: usize = PREFIX + 24;
-const HALF_ZERO: usize = MORE + 5 * 8;
-pub(super) const CELLS: usize = HALF_ZERO + 2 * 5 * 5;
+/// Numbers of the first cell of each table of contexts.
+const FLAG: [usize; INPUTS] = [0, 81, 107, 188];
+const NONZERO: [usize; INPUTS] = [228, 336, 436, 502];
+const MORE: [usize; INPUTS] = [622, 818, 898, 970];
+const SIGN: [usize; INPUTS] = [1090, 1120, 1147, 1154];
+const PREFIX: [usize; INPUTS] = [1184, 1196, 1220, 1244];
+pub(super) const CELLS: usize = 1268;
 
-/// The rate of adaptation goes from 2/3 down to `1 / (LIMIT + 1.5)`.
-const LIMIT: usize = 63;
-const RECIPROCAL: [u16; LIMIT + 1] = {
-    let mut table = [0; LIMIT + 1];
-    let mut n = 0;
-    while n <= LIMIT {
-        table[n] = (131_072 / (2 * n + 3)) as u16;
-        n += 1;
-    }
-    table
-};
-/// Probabilities that are used stay this far (in 1/65536) from 0 and 1: no decision costs more than 12 bits.
-const MARGIN: u32 = 16;
+/// Numbers of the first set of weights of each kind of decision.
+const FLAG_SET: usize = 0;
+const NONZERO_SET: usize = 2;
+const MORE_SET: usize = 5;
+const SIGN_SET: usize = 11;
+const PREFIX_SET: usize = 12;
+pub(super) const SETS: usize = 13;
 
-/// A cell is an adaptive probability of `true`: 22 bits of it, then 10 bits of how often it was used (up to `LIMIT`).
-const HALF: u32 = 1 << 31;
+const FLAG_PACE: Pace = Pace { shift: 15, limit: 64 };
+const NONZERO_PACE: Pace = Pace { shift: 15, limit: 64 };
+/// Where nonzero symbols are few, weights that follow each of them are noise.
+const QUIET_PACE: Pace = Pace { shift: 16, limit: 80 };
+const MORE_PACE: Pace = Pace { shift: 14, limit: 40 };
+const SIGN_PACE: Pace = Pace { shift: 13, limit: 40 };
+/// Less than two in four blocks.
+const QUIET: u32 = 512;
 
-#[inline(always)]
-fn probability(cell: u32) -> u32 {
-    (cell >> 16).clamp(MARGIN, 65_536 - MARGIN)
-}
+/// Blocks whose [`Model::level`] is below are worth a decision of their own: about a third of a magnitude is expected.
+pub(super) const SPARSE: u32 = 34;
 
-#[inline(always)]
-fn learn(cell: u32, bit: bool) -> u32 {
-    let (p, n) = (cell >> 10, cell & 1023);
-    let rate = u32::from(RECIPROCAL[(n as usize).min(LIMIT)]);
-    let p = if bit { p + (((((1 << 22) - 1 - p) >> 7) * rate) >> 9) } else { p - (((p >> 7) * rate) >> 9) };
-    p << 10 | (n + 1).min(LIMIT as u32)
-}
-
-/// Class 0..8 of an average magnitude in 1/256; thresholds 8, 24, 56, 112, 200, 360, 800.
-const CLASS: [u8; 128] = {
-    let mut table = [0; 128];
-    let mut a = 0;
-    while a < 128 {
-        let x = a * 8;
-        table[a] = (x >= 8) as u8
-            + (x >= 24) as u8
-            + (x >= 56) as u8
-            + (x >= 112) as u8
-            + (x >= 200) as u8
-            + (x >= 360) as u8
-            + (x >= 800) as u8;
-        a += 1;
+/// Coordinates that the average of a row remembers, and rows that the slow average of a column does; before there are as
+/// many, they remember all, and what they start from counts as two coordinates and as one row.
+const ROW_MEMORY: usize = 512;
+const COLUMN_MEMORY: usize = 64;
+const ROW_RATE: [u16; ROW_MEMORY - 2] = {
+    let mut table = [0; ROW_MEMORY - 2];
+    let mut at = 0;
+    while at < table.len() {
+        table[at] = (65_536 / (at + 3)) as u16;
+        at += 1;
     }
     table
 };
 
-#[inline(always)]
-fn class(average: u32) -> usize {
-    usize::from(CLASS[((average >> 3) as usize).min(127)])
-}
-
-/// Class 0..10 of a sum over a block: its bit length less 3.
-#[inline(always)]
-fn octave(sum: u32) -> usize {
-    (32 - sum.leading_zeros()).saturating_sub(3).min(9) as usize
-}
-
-/// `65536 * (7/8)^n` rounded down at each step.
-const DECAY: [u32; BLOCK + 1] = {
-    let mut table = [65_536; BLOCK + 1];
-    let mut n = 1;
-    while n <= BLOCK {
-        table[n] = table[n - 1] * 7 / 8;
-        n += 1;
+/// What is left of a row's average, in 1/65536, after a block of zeros, by number of blocks before it.
+const ROW_KEEPS: [u16; ROW_MEMORY / BLOCK + 1] = {
+    let mut table = [0; ROW_MEMORY / BLOCK + 1];
+    let mut block = 0;
+    while block < table.len() {
+        let (mut keeps, mut i) = (65_536, 0);
+        while i < BLOCK {
+            let n = block * BLOCK + i + 3;
+            keeps -= keeps / if n < ROW_MEMORY { n } else { ROW_MEMORY };
+            i += 1;
+        }
+        table[block] = keeps as u16;
+        block += 1;
     }
     table
 };
 
-/// Classes of the number of coordinates left, from 2.
-const LEFT: [u8; BLOCK + 1] = [0, 0, 0, 1, 2, 2, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5];
-const SPARSE: u32 = 128;
+/// Length in binary, at most `most`.
+#[inline(always)]
+fn bits(x: u32, most: u32) -> usize {
+    (32 - x.leading_zeros()).min(most) as usize
+}
 
-/// Probabilities and activities; columns are lent as slices beside it.
+/// `2 log2(x) + 1`, in steps, at most `most`; 0 for 0.
+#[inline(always)]
+fn halves(x: u32, most: u32) -> usize {
+    if x < 2 {
+        return x as usize;
+    }
+    let top = 31 - x.leading_zeros();
+    (2 * top + 1 + (x >> (top - 1) & 1)).min(most) as usize
+}
+
+/// `4 log2(x + 1)`, in steps.
+#[inline(always)]
+fn quarters(x: u32) -> u32 {
+    let x = (x + 1) << 2;
+    let top = 31 - x.leading_zeros();
+    4 * (top - 2) + (x >> (top - 2) & 3)
+}
+
+/// One step of a column's average in 1/4096 towards magnitude `m`, at a rate in 1/65536. What is rounded away would
+/// empty columns that are seldom busy, so it is rounded up as often as it should be: `phase` is equidistributed over rows.
+#[inline(always)]
+fn settle(average: u16, m: u32, rate: u32, phase: u32) -> u16 {
+    let average = u32::from(average);
+    (average - ((average * rate + phase) >> 16) + (((m << 12) * rate) >> 16)) as u16
+}
+
+/// Product of an average and a factor in 1/65536.
+#[inline(always)]
+fn part(average: u32, factor: u16) -> u32 {
+    ((u64::from(average) * u64::from(factor)) >> 16) as u32
+}
+
+/// One block's columns. Entries beyond its length are zero.
+#[derive(Clone, Copy)]
+pub(super) struct Columns {
+    /// Average magnitude in 1/4096, memory of [`COLUMN_MEMORY`] rows.
+    pub(super) slow: [u16; BLOCK],
+    /// The same in 1/16, memory of 4 rows.
+    pub(super) fast: [u8; BLOCK],
+    /// Upper 4 bits: running vote on the sign, -6 .. 6. Lower 4 bits: the symbol of the row above, limited to -2 .. 2.
+    pub(super) signs: [u8; BLOCK],
+}
+
+/// Probabilities and averages; those of columns are lent beside it.
 pub(super) struct Model<'a> {
-    cells: &'a mut [u32; CELLS],
-    /// Recent average magnitude in this row, in 1/256, memory of 8 coordinates.
-    row: u32,
-    /// The same summed over a block, memory of 4 blocks.
-    blocks: u32,
+    mixer: Mixer<'a, CELLS, SETS>,
     /// Average magnitude of all that went before, in 1/65536, memory of 512 coordinates.
-    slow: i32,
+    all: i32,
+    /// `quarters` of it.
+    all_log: u32,
+    /// Average magnitude in this row in 1/65536, memory of [`ROW_MEMORY`] coordinates.
+    row: u32,
+    /// Sum of magnitudes in a block, in 1/256, memory of 4 blocks of this row.
+    blocks: u32,
+    /// Magnitudes of the two coordinates before, up to 15.
+    last: [u32; 2],
+    /// `fast` of the column before.
+    left: u8,
     /// Running vote on the sign of this row against those of its columns.
     vote: i32,
+    /// Rate of the slow averages of columns in this row, in 1/65536.
+    column_rate: u32,
+    /// What is added before rounding down in this row, in 1/65536.
+    phase: u32,
 }
 
-/// One block's columns: how busy each was (1/256, memory of 4 rows).
-pub(super) type Activity = [u16; BLOCK];
-
-/// At most 16 * 3840: the sum fits its type, and adding 16-bit lanes vectorises.
-#[inline(always)]
-fn total(activity: &Activity) -> u16 {
-    activity.iter().fold(0u16, |sum, &a| sum.wrapping_add(a))
+/// Where a coordinate is.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Index in its block.
+    pub(super) i: usize,
+    /// Length of the block.
+    pub(super) len: usize,
+    /// Index of the block's first coordinate in its row.
+    pub(super) start: usize,
+    /// Whether zero is as good as any: a nonzero coordinate came before it in the block, or the block had no flag.
+    pub(super) free: bool,
 }
 
 impl<'a> Model<'a> {
-    pub(super) fn new(cells: &'a mut [u32; CELLS]) -> Self {
-        let mut model = Self { cells, row: 0, blocks: 0, slow: 0, vote: 0 };
+    pub(super) fn new(mixer: Mixer<'a, CELLS, SETS>) -> Self {
+        let (all, all_log, row, blocks, last) = (0, 0, 0, 0, [0; 2]);
+        let (left, vote, column_rate, phase) = (0, 0, 0, 0);
+        let mut model = Self { mixer, all, all_log, row, blocks, last, left, vote, column_rate, phase };
         model.reset();
         model
     }
 
+    /// As before the first tensor.
     pub(super) fn reset(&mut self) {
-        self.cells.fill(HALF);
-        (self.row, self.blocks, self.slow, self.vote) = (0, 0, 0, 0);
+        self.mixer.reset();
+        (self.all, self.all_log) = (0, 0);
+        self.start_row(0);
     }
 
-    pub(super) fn start_row(&mut self, is_first: bool) {
-        self.row = (self.slow >> 8) as u32;
-        self.blocks = (self.slow >> 4) as u32;
-        self.vote = i32::from(is_first);
+    /// What the slow averages of columns start from.
+    pub(super) fn column_start(&self) -> u16 {
+        (self.all >> 4) as u16
     }
 
+    pub(super) fn start_row(&mut self, row: usize) {
+        self.row = self.all as u32;
+        self.blocks = (self.all >> 4) as u32;
+        (self.last, self.left, self.vote) = ([0; 2], 0, i32::from(row == 0));
+        self.column_rate = (65_536 / row.saturating_add(2).min(COLUMN_MEMORY)) as u32;
+        self.phase = (row as u32).wrapping_mul(40_503) & 0xffff;
+    }
+
+    /// Logarithm of the magnitude that is expected in a block if rows and columns have independent scales.
     #[inline(always)]
-    fn decide<B: Bins>(&mut self, bins: &mut B, cell: usize, bit: bool) -> bool {
-        let cell = &mut self.cells[cell];
-        let bit = bins.bin(probability(*cell), bit);
-        *cell = learn(*cell, bit);
-        bit
+    pub(super) fn level(&self, columns: &Columns) -> u32 {
+        let slow: u32 = columns.slow.iter().map(|&a| u32::from(a)).sum();
+        (quarters(self.row >> 4) + quarters(slow >> 4) + 8).saturating_sub(self.all_log)
     }
 
     /// Codes whether a block of `len` coordinates has a nonzero one.
     #[inline(always)]
-    pub(super) fn flag<B: Bins>(&mut self, bins: &mut B, activity: &Activity, len: usize, bit: bool) -> bool {
-        let sum = total(activity);
-        let kind = if len <= BLOCK / 2 { 2 } else { usize::from(self.row >= 24) };
-        let context = (kind * 10 + octave(self.blocks)) * 10 + octave(u32::from(sum));
-        self.decide(bins, FLAG + context, bit)
+    pub(super) fn flag<B: Bins>(&mut self, bins: &mut B, columns: &Columns, level: u32, len: usize, bit: bool) -> bool {
+        let slow: u32 = columns.slow.iter().map(|&a| u32::from(a)).sum();
+        let fast: u32 = columns.fast.iter().map(|&a| u32::from(a)).sum();
+        let cells = [
+            FLAG[0] + bits(self.blocks >> 3, 8) * 9 + bits(fast, 8),
+            FLAG[1] + halves(self.blocks, 25),
+            FLAG[2] + bits(slow >> 7, 8) * 9 + bits(self.row >> 9, 8),
+            FLAG[3] + level.min(39) as usize,
+        ];
+        self.mixer.decide(bins, FLAG_PACE, FLAG_SET + usize::from(len <= BLOCK / 2), cells, bit)
     }
 
-    /// Forgets over `len` zeros.
+    /// Takes in a block of `len` zeros that starts at coordinate `start` of its row.
     #[inline(always)]
-    pub(super) fn skip(&mut self, activity: &mut Activity, len: usize) {
-        for a in activity {
-            *a -= a.wrapping_add(3) >> 2;
+    pub(super) fn skip(&mut self, columns: &mut Columns, start: usize, len: usize) {
+        for slow in &mut columns.slow {
+            *slow = settle(*slow, 0, self.column_rate, self.phase);
         }
-        self.row = (self.row * DECAY[len]) >> 16;
+        for fast in &mut columns.fast {
+            *fast -= (*fast + 3) >> 2;
+        }
+        for signs in &mut columns.signs {
+            *signs &= 0xf0;
+        }
+        self.row = part(self.row, ROW_KEEPS[(start / BLOCK).min(ROW_KEEPS.len() - 1)]);
+        (self.last, self.left) = ([0; 2], columns.fast[BLOCK - 1]);
         self.end_block(0, len);
-    }
-
-    /// Whether nonzero symbols are so few, of late in this row and in these columns, that a block is better searched than
-    /// walked through: fewer than one in two blocks.
-    #[inline(always)]
-    pub(super) fn is_sparse(&self, activity: &Activity) -> bool {
-        self.blocks.max(u32::from(total(activity))) < SPARSE
-    }
-
-    /// Forgets over `len` zeros, in the row only.
-    #[inline(always)]
-    pub(super) fn skip_row(&mut self, len: usize) {
-        self.row = (self.row * DECAY[len]) >> 16;
-    }
-
-    /// Codes whether a nonzero coordinate follows among the `left` columns of `rest`.
-    #[inline(always)]
-    pub(super) fn more<B: Bins>(&mut self, bins: &mut B, rest: &[u16], bit: bool) -> bool {
-        let sum: u32 = rest.iter().map(|&a| u32::from(a)).sum();
-        let place = usize::from(LEFT[rest.len()]).min(4);
-        self.decide(bins, MORE + place * 8 + octave(sum).min(7), bit)
-    }
-
-    /// Codes whether the first of two halves, one of which is known to have a nonzero coordinate, has one.
-    #[inline(always)]
-    pub(super) fn half<B: Bins>(&mut self, bins: &mut B, halves: [&[u16]; 2], bit: bool) -> bool {
-        let [a, b] = halves.map(|half| {
-            let sum: u32 = half.iter().map(|&a| u32::from(a)).sum();
-            (32 - sum.leading_zeros()).saturating_sub(4).div_ceil(2).min(4) as usize
-        });
-        let large = usize::from(halves[0].len() > 4);
-        self.decide(bins, HALF_ZERO + (large * 5 + a) * 5 + b, bit)
     }
 
     /// Takes in the sum of (saturated) magnitudes of a block that is done.
@@ -198,76 +225,122 @@ impl<'a> Model<'a> {
     pub(super) fn end_block(&mut self, sum: u32, len: usize) {
         let full = if len == BLOCK { sum } else { sum * BLOCK as u32 / len.max(1) as u32 };
         self.blocks = (self.blocks as i32 + (((full << 8) as i32 - self.blocks as i32) >> 2)) as u32;
-        self.slow += ((sum << 16) as i32 - len as i32 * self.slow) >> 9;
+        self.all += ((sum << 16) as i32 - len as i32 * self.all) >> 9;
+        self.all_log = quarters((self.all >> 4) as u32);
     }
 
-    /// Codes one coordinate's magnitude; `left` counts it and those after it in the block, `seen` says whether a nonzero
-    /// one came before it there. `None` if the escape is longer than any magnitude's.
+    /// Codes one coordinate's magnitude and, unless that is 0, sign; `known` is the symbol if it is. `None` if the escape is
+    /// longer than any magnitude's.
     #[inline(always)]
-    pub(super) fn magnitude<B: Bins>(
+    pub(super) fn coordinate<B: Bins>(
         &mut self,
         bins: &mut B,
-        activity: &mut u16,
-        left: usize,
-        seen: bool,
-        magnitude: u32,
-    ) -> Option<u32> {
-        let (row, column) = (class(self.row), class(u32::from(*activity)));
-        let both = row * 8 + column;
-        let nonzero = if seen || (row >= 2 && left > 4) {
-            self.decide(bins, LATER + both, magnitude != 0)
-        } else if left == 1 {
-            true
+        columns: &mut Columns,
+        place: Place,
+        known: i32,
+    ) -> Option<i32> {
+        let (slow, fast, signs) = (columns.slow[place.i], columns.fast[place.i], columns.signs[place.i]);
+        let next = if place.i + 1 < place.len { columns.fast[place.i + 1] } else { fast };
+        let above = i32::from((signs << 4) as i8 >> 4);
+        // Logarithm of the magnitude that is expected here if rows and columns have independent scales.
+        let level = (quarters(self.row >> 4) + quarters(slow.into())).saturating_sub(self.all_log);
+        let remaining = place.len - place.i;
+        let nonzero = if place.free || remaining > 1 {
+            let part = if place.free { 0 } else { 1 + usize::from(remaining <= 4) };
+            let [before, before_that] = self.last.map(|m| m.min(2) as usize);
+            let beside = bits((u32::from(self.left) + u32::from(next)) >> 1, 3);
+            let cells = [
+                NONZERO[0] + (before * 3 + before_that) * 12 + above.unsigned_abs() as usize * 4 + beside,
+                NONZERO[1] + bits(u32::from(slow) >> 5, 9) * 10 + bits(self.row >> 11, 9),
+                NONZERO[2] + part * 22 + halves(fast.into(), 21),
+                NONZERO[3] + part * 40 + level.min(39) as usize,
+            ];
+            let pace = if self.blocks < QUIET { QUIET_PACE } else { NONZERO_PACE };
+            self.mixer.decide(bins, pace, NONZERO_SET + part, cells, known != 0)
         } else {
-            let place = usize::from(LEFT[left]) * 4 + row / 2;
-            self.decide(bins, FIRST + place * 8 + column, magnitude != 0)
+            true
         };
-        let mut value = 0;
+        let mut symbol = 0;
+        let mut m = 0;
         if nonzero {
-            value = 1;
-            while value < ESCAPE {
-                let k = value as usize - 1;
-                let cell = if k < 4 { SMALL + both * 4 + k } else { LARGE + row * 10 + k - 4 };
-                if !self.decide(bins, cell, magnitude > value) {
-                    break;
-                }
-                value += 1;
-            }
-            if value == ESCAPE {
-                value += self.escape(bins, magnitude.wrapping_sub(ESCAPE))?;
-            }
+            let magnitude = self.magnitude(bins, slow, fast, level, known.unsigned_abs())?;
+            m = magnitude.min(ESCAPE);
+            let vote = i32::from(signs as i8 >> 4);
+            let (negative, vote) = self.sign(bins, vote, above, m, known < 0);
+            symbol = if negative { -(magnitude as i32) } else { magnitude as i32 };
+            columns.signs[place.i] = (vote << 4) as u8 | (symbol.clamp(-2, 2) as u8 & 15);
+        } else {
+            columns.signs[place.i] = signs & 0xf0;
         }
-        let heard = value.min(ESCAPE) << 8;
-        self.row = (self.row as i32 + ((heard as i32 - self.row as i32) >> 3)) as u32;
-        *activity = (i32::from(*activity) + ((heard as i32 - i32::from(*activity)) >> 2)) as u16;
-        Some(value)
+        columns.slow[place.i] = settle(slow, m, self.column_rate, self.phase);
+        columns.fast[place.i] = fast - ((fast + 3) >> 2) + 4 * m as u8;
+        self.left = columns.fast[place.i];
+        let rate = ROW_RATE[(place.start + place.i).min(ROW_RATE.len() - 1)];
+        self.row = self.row - part(self.row, rate) + part(m << 16, rate);
+        self.last = [m, self.last[0]];
+        Some(symbol)
     }
 
-    /// Exp-Golomb code of order 0 with adaptive prefix.
+    /// Codes how much a magnitude is above 0.
+    #[inline(always)]
+    fn magnitude<B: Bins>(&mut self, bins: &mut B, slow: u16, fast: u8, level: u32, known: u32) -> Option<u32> {
+        let [before, before_that] = self.last.map(|m| m.min(3) as usize);
+        let scales = bits(self.row >> 12, 6) * 7 + bits(u32::from(slow) >> 8, 6);
+        let quick = bits(u32::from(fast) << 1, 9);
+        let level = (level.clamp(8, 47) as usize - 8) / 2;
+        let mut value = 1;
+        while value < ESCAPE {
+            let k = value.min(6) as usize - 1;
+            let cells = [
+                MORE[0] + k.min(3) * 49 + scales,
+                MORE[1] + k.min(4) * 16 + before * 4 + before_that,
+                MORE[2] + k * 12 + quick,
+                MORE[3] + k * 20 + level,
+            ];
+            if !self.mixer.decide(bins, MORE_PACE, MORE_SET + k, cells, known > value) {
+                return Some(value);
+            }
+            value += 1;
+        }
+        self.escape(bins, fast, known.wrapping_sub(ESCAPE)).map(|excess| ESCAPE + excess)
+    }
+
+    /// Exp-Golomb code of order 0: length of `excess + 1` in mixed decisions, its bits but the highest plainly.
     #[cold]
-    fn escape<B: Bins>(&mut self, bins: &mut B, excess: u32) -> Option<u32> {
-        let width = 31 - excess.wrapping_add(1).max(1).leading_zeros();
-        let mut prefix = 0;
-        while self.decide(bins, PREFIX + prefix as usize, width > prefix) {
-            prefix += 1;
-            if prefix >= 24 {
+    fn escape<B: Bins>(&mut self, bins: &mut B, fast: u8, excess: u32) -> Option<u32> {
+        let word = excess.wrapping_add(1).max(1);
+        let width = 31 - word.leading_zeros();
+        let large = [self.last[0] >= ESCAPE, self.last[1] >= ESCAPE, fast >= 128].map(usize::from);
+        let mut length = 0;
+        loop {
+            let k = length.min(11) as usize;
+            let cells = [
+                PREFIX[0] + k,
+                PREFIX[1] + 2 * k + large[0],
+                PREFIX[2] + 2 * k + large[1],
+                PREFIX[3] + 2 * k + large[2],
+            ];
+            if !self.mixer.decide(bins, MORE_PACE, PREFIX_SET, cells, width > length) {
+                break;
+            }
+            length += 1;
+            if length >= 24 {
                 return None;
             }
         }
-        let mut value = 1;
-        let mut rest = prefix;
+        let (mut value, mut rest) = (1, length);
         while rest > 0 {
             let count = rest.min(8);
             rest -= count;
-            value = value << count | bins.plain((excess.wrapping_add(1) >> rest) & ((1 << count) - 1), count);
+            value = value << count | bins.plain((word >> rest) & ((1 << count) - 1), count);
         }
         Some(value - 1)
     }
 
-    /// Codes the sign of a nonzero coordinate as "agrees with row times column" and lets it vote. Dense updates are sums
-    /// of few outer products, so one pattern of signs dominates.
+    /// Codes the sign of a nonzero coordinate as "agrees with row times column" and lets it vote; returns whether it is
+    /// negative, and the column's new vote. Dense updates are sums of few outer products, so one pattern of signs dominates.
     #[inline(always)]
-    pub(super) fn sign<B: Bins>(&mut self, bins: &mut B, column: &mut i8, negative: bool) -> bool {
+    fn sign<B: Bins>(&mut self, bins: &mut B, other: i32, above: i32, m: u32, negative: bool) -> (bool, i32) {
         /// Confidence in a vote.
         const fn trust(vote: i32) -> usize {
             let size = vote.unsigned_abs();
@@ -279,14 +352,21 @@ impl<'a> Model<'a> {
                 2
             }
         }
-        let other = i32::from(*column);
-        let context = if self.vote == 0 || other == 0 { 0 } else { 1 + 3 * trust(self.vote) + trust(other) };
-        let expected = (self.vote < 0) != (other < 0);
-        let negative = self.decide(bins, SIGN + context, negative != expected) != expected;
-        let sign = if negative { -1 } else { 1 };
         let row = self.vote.signum();
+        let both = if row == 0 || other == 0 { 0 } else { 1 + 3 * trust(self.vote) + trust(other) };
+        let expected = row * other < 0;
+        // What the symbol above says if the row has the sign that its vote says: for, against or nothing.
+        let hint = above.signum() * row * if expected { -1 } else { 1 };
+        let hint = (hint + 1) as usize;
+        let cells = [
+            SIGN[0] + both * 3 + hint,
+            SIGN[1] + self.vote.unsigned_abs() as usize * 3 + hint,
+            SIGN[2] + other.unsigned_abs() as usize,
+            SIGN[3] + both * 3 + m.min(3) as usize - 1,
+        ];
+        let negative = self.mixer.decide(bins, SIGN_PACE, SIGN_SET, cells, negative != expected) != expected;
+        let sign = if negative { -1 } else { 1 };
         self.vote = (self.vote + sign * other.signum()).clamp(-8, 8);
-        *column = (other + sign * row).clamp(-6, 6) as i8;
-        negative
+        (negative, (other + sign * row).clamp(-6, 6))
     }
 }

@@ -18,7 +18,7 @@ impl EntropyCoder for RowColumn {
     type Encoder<'a> = Encoder<'a>;
     type Decoder<'a> = Decoder<'a>;
 
-    /// 4,064 bytes of probabilities and 3 a column.
+    /// 4,012 bytes of probabilities and weights, and 4 a column.
     fn required_scratch(max_cols: u32) -> usize {
         scratch_bytes(max_cols)
     }

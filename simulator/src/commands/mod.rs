@@ -1,7 +1,9 @@
-//! `siskin run | device | prune | compare-pruning | audit | bench`, and with the feature `onnx` `import | export | fine-tune`.
+//! `siskin run | device | prune | compare-pruning | audit | codec | bench`, and with the feature `onnx`
+//! `import | export | fine-tune`.
 
 mod audit;
 mod bench;
+mod codec;
 mod compare;
 mod device;
 #[cfg(feature = "onnx")]
@@ -32,6 +34,7 @@ pub(crate) fn main() -> anyhow::Result<ExitCode> {
             .subcommand(prune::command())
             .subcommand(compare::command())
             .subcommand(audit::command())
+            .subcommand(codec::command())
             .subcommand(bench::command()),
     );
     #[cfg(feature = "onnx")]
@@ -44,6 +47,7 @@ pub(crate) fn main() -> anyhow::Result<ExitCode> {
         Some(("prune", prune)) => prune::main(prune),
         Some(("compare-pruning", compare)) => compare::main(compare),
         Some(("audit", audit)) => return audit::main(audit),
+        Some(("codec", codec)) => codec::main(codec),
         Some(("bench", bench)) => bench::main(bench),
         #[cfg(feature = "onnx")]
         Some(("import", import)) => import::main(import),
@@ -69,6 +73,7 @@ Examples:
   siskin prune --help                           masks of tensors in a file
   siskin compare-pruning --data DIR             dense and pruned runs side by side
   siskin audit --quick                          does the mechanism release what its claim says
+  siskin codec --help                           the codec beside published ones
   siskin bench a1 --data DIR                    the side-by-side workload of simulators
   siskin bench sparse                           layers' training steps, sparse against dense
 

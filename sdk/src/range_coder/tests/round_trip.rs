@@ -249,7 +249,7 @@ fn refusals() {
     let got = needed - 1;
     let short = encode::<RowColumn>(&[dense], &[0; 6], &mut out, &mut bytes[..got]);
     // One byte less makes room for one column less.
-    assert_eq!(short, Err(CodeError::Scratch { expected: needed, got: needed - 3 }));
+    assert_eq!(short, Err(CodeError::Scratch { expected: needed, got: needed - 4 }));
     let shifted = encode::<RowColumn>(&[dense], &[0; 6], &mut out, &mut bytes[1..]);
     assert!(matches!(shifted, Err(CodeError::Misaligned { .. } | CodeError::Scratch { .. })));
     assert!(Decoder::begin(&[], &mut bytes[..100]).is_err());

@@ -4,6 +4,7 @@ use super::*;
 use crate::quantize::{Rounding, Step, Uniform, quantize_in_place};
 use crate::range_coder::binary::Bins;
 use crate::range_coder::blocks::{State, Stop, walk};
+use crate::range_coder::mixer::{SQUASH, STRETCH};
 use std::format;
 use std::string::String;
 
@@ -52,14 +53,13 @@ fn range_coder_loses_nothing() {
             let walked: Result<(), Stop> = walk(&mut ideal, &mut state, &support, &symbols[..], |_, _| ());
             assert!(walked.is_ok());
             let bits = encoded_all(&[support], &symbols).len() as f64 * 8.0;
-            assert!(bits >= 0.999 * ideal.0 - 1.0 && bits <= ideal.0 + 40.0, "{bits} against {}", ideal.0);
+            assert!(bits >= 0.998 * ideal.0 - 1.0 && bits <= ideal.0 + 40.0, "{bits} against {}", ideal.0);
         }
     }
 }
 
 /// Independent Laplacian symbols at three standard deviations a step: within 2 % of their entropy although nothing can be
-/// learned from rows and columns. The fast adaptation that real updates reward costs here: a memory of 255 decisions in place of
-/// 63 gives 1.25 % instead of 1.84 %.
+/// learned from rows and columns. The fast adaptation that real updates reward costs here.
 #[test]
 fn close_to_the_entropy_of_independent_symbols() {
     let symbols = laplace(65_536, 3.0);
@@ -122,8 +122,50 @@ fn golden_streams() {
 
 /// Made by a second encoder, in Python, that follows the module's documentation with integers of any size.
 const GOLDEN: [&str; 4] = [
-    "40",
-    "2975",
+    "41",
+    "2c5a58",
     "fffffefeffff200000a00002380003cd",
-    "4dca22573dde9110844e75485a8bb1355264597bb2fa0ecc796d21fb61c00c6fff45700c3605babb03dc",
+    "4f3fe9c8e7f835eb24c49a8eea2d9f4e199d9fe7d0b6562054621f6b1731ce62eb",
 ];
+
+/// Length and 32-bit FNV-1a of a longer stream, from the same second encoder: long rows, long columns, quiet and busy parts.
+#[test]
+fn golden_long_stream() {
+    let mut state = 1u32;
+    let mut random = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as i32
+    };
+    let symbols: Vec<i32> = (0..2400)
+        .map(|i| {
+            let (busy, kind) = (random() % 100, random() % 1000);
+            match (busy < if i / 60 % 3 == 0 { 3 } else { 30 }, kind) {
+                (false, _) => 0,
+                (true, 0..600) => 1,
+                (true, 600..900) => -2,
+                (true, _) => kind % 40 - 20,
+            }
+        })
+        .collect();
+    let tensors = [(40, 60), (1, 60), (600, 2), (2, 600)].map(|(rows, cols)| Support::Dense { rows, cols });
+    let symbols: Vec<i32> = tensors.iter().flat_map(|tensor| &symbols[..tensor.live()]).copied().collect();
+    let stream = encoded_all(&tensors, &symbols);
+    let hash = stream.iter().fold(0x811c_9dc5u32, |hash, &byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    assert_eq!((stream.len(), hash), GOLDEN_LONG);
+}
+
+const GOLDEN_LONG: (usize, u32) = (652, 0xc045_f75e);
+
+/// The tables of the mixer are the functions that the documentation says.
+#[test]
+fn tables_of_the_mixer() {
+    for (i, &value) in STRETCH.iter().enumerate() {
+        let p = (i as f64 + 0.5) / 1024.0;
+        assert_eq!(f64::from(value), (256.0 * libm::log(p / (1.0 - p))).round(), "{i}");
+    }
+    for (i, &value) in SQUASH.iter().enumerate() {
+        let x = 8.0 * i as f64 - 2812.0;
+        let p = (65_536.0 / (1.0 + libm::exp(-x / 256.0))).round();
+        assert_eq!(f64::from(value), p.clamp(16.0, 65_520.0), "{i}");
+    }
+}
