@@ -3,6 +3,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`account`] | what mechanisms cost in privacy |
 //! | [`audit`] | does a release look as its claim says |
 //! | [`mod@bench`] | measurements that a command prints |
 //! | [`codec`] | the codec beside published ones: cases as JSON, sizes |
@@ -18,6 +19,7 @@
 //! | `onnx` | ONNX files as plans and back, with the feature `onnx` |
 //! | [`progress`] | what is shown meanwhile |
 
+pub mod account;
 pub mod audit;
 pub mod bench;
 pub mod codec;

@@ -102,6 +102,7 @@ pub(crate) fn settings() -> Settings {
         min_fraction: 0.5,
         deadline_ms: 600_000,
         selection: Selection::Fixed,
+        cohort_cap: None,
         close: Close::Deadline,
         training: Training { optimizer: momentum(0.9), proximal: 0.0, max_examples: 1000, ..Training::sgd(2, 8, 0.1) },
         privacy: Privacy::new(100.0, siskin::checkin::Profile::Central),

@@ -34,6 +34,7 @@ fn server() -> Server {
         min_fraction: 0.0,
         deadline_ms: 1_000_000,
         selection: Selection::Fixed,
+        cohort_cap: None,
         close: Close::Deadline,
         training,
         privacy: Privacy { noise_multiplier: 1.0, ..Privacy::new(1.0, Profile::Central) },

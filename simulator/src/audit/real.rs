@@ -79,6 +79,7 @@ fn settings(claim: &Claim) -> Result<Settings, AuditError> {
         population,
         noise,
         cohort: claim.cohort,
+        cohort_cap: None,
         over_selection: 1.0,
         min_fraction: 0.0,
         deadline_ms: 3_600_000,

@@ -105,6 +105,7 @@ fn server(benchmark: &Benchmark, codec: Codec) -> Result<Server, RunError> {
         min_fraction: 1.0,
         deadline_ms: 1_000_000_000,
         selection: Selection::Fixed,
+        cohort_cap: None,
         close: Close::Deadline,
         training: training(),
         privacy: Privacy::new(codec.clip_norm, Profile::Central),

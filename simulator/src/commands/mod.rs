@@ -1,6 +1,7 @@
-//! `siskin run | device | prune | compare-pruning | audit | codec | bench`, and with the feature `onnx`
+//! `siskin run | account | device | prune | compare-pruning | audit | codec | bench`, and with the feature `onnx`
 //! `import | export | fine-tune`.
 
+mod account;
 mod audit;
 mod bench;
 mod codec;
@@ -30,6 +31,7 @@ pub(crate) fn main() -> anyhow::Result<ExitCode> {
                 run::with_flags(Command::new("run").about("Run rounds and write a report (the default)"))
                     .after_help(EXAMPLES),
             )
+            .subcommand(account::command())
             .subcommand(device::command())
             .subcommand(prune::command())
             .subcommand(compare::command())
@@ -43,6 +45,7 @@ pub(crate) fn main() -> anyhow::Result<ExitCode> {
     let matches = cli.get_matches();
     match matches.subcommand() {
         Some(("run", run)) => run::main(run),
+        Some(("account", account)) => account::main(account),
         Some(("device", device)) => device::main(device),
         Some(("prune", prune)) => prune::main(prune),
         Some(("compare-pruning", compare)) => compare::main(compare),
@@ -69,6 +72,7 @@ Examples:
   siskin run --noise-multiplier 0 --out plain   without privacy noise, for comparison
   siskin run --print-config > run.toml          the effective settings as a file
   siskin run --config run.toml                  the same again
+  siskin account --help                         what mechanisms cost in privacy: epsilon, noise, rounds
   siskin device --plan siskin-out/model.plan    what the plan costs on a device
   siskin prune --help                           masks of tensors in a file
   siskin compare-pruning --data DIR             dense and pruned runs side by side

@@ -53,7 +53,8 @@ pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
     let data = load_data(&resolve(&layers, None)?)?;
     let config = resolve(&layers, Some(data.problem()))?;
     if is_set(matches, "print-config") {
-        return print_config(&config);
+        // Reusable as a file, with the noise and the rules that the target comes to.
+        return print_config(&config.calibrated(data.devices())?);
     }
     let finished = run(&config, &data, std::env::args().collect())?;
     let mut out = std::io::stdout().lock();
@@ -77,6 +78,10 @@ fn summary(report: &RunReport) -> String {
     let live = report.model.live();
     let params = report.model.params();
     let bits = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.3}"));
+    let certified = match &report.privacy.certificate[..] {
+        "" => String::new(),
+        line => format!("\ncertified          {line}"),
+    };
     let wall = report.timings.as_ref().and_then(|t| t.wall_s);
     let per_report = totals.bytes_up.total() as f64 / totals.reports_in.max(1) as f64;
     let per_device = totals.bytes_down.total() as f64 / totals.selected.max(1) as f64;
@@ -91,7 +96,7 @@ fn summary(report: &RunReport) -> String {
          upload             {} bits per live param, {} per param; {per_report:.0} bytes a report, everything included\n\
          download           {per_device:.0} bytes a device and round\n\
          reports            {} in, {} dropped out, {} late, {} refused, {} thrown away\n\
-         privacy            {}\n\
+         privacy            {}{certified}\n\
          time               {}\n\
          written\n",
         percent(held_out.accuracy),

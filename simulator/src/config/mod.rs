@@ -3,6 +3,7 @@
 //! What holds is, from weak to strong: the defaults, the preset of the data set, the file (`--config`), the flags.
 
 mod client;
+mod goal;
 mod layers;
 mod preset;
 mod pruning;
@@ -10,6 +11,7 @@ mod resolve;
 mod settings;
 
 pub use client::{ClientOptimizer, Schedule};
+pub use goal::PrivacyMode;
 pub use layers::{architecture, describe};
 pub use pruning::{Crossover, PruneType, Shares};
 pub use resolve::{ConfigError, Layers, resolve};
@@ -76,6 +78,7 @@ section!(
         deadline: f64 = 300.0,
         dropout: f64 = 0.08,
         selection: Selection = Selection::Poisson,
+        cohort_cap: u32 = 0,
         close: Close = Close::Deadline,
         min_separation: u32 = 0,
         max_participations: u32 = 0,
@@ -96,6 +99,7 @@ section!(
         rate_end: f32 = 1.0,
         proximal: f32 = 0.0,
         max_examples: u32 = 1000,
+        example_sampling: f64 = 1.0,
         train: String = "all".into(),
     }
 );
@@ -118,6 +122,9 @@ section!(
     /// Bound and noise. The bound is that of what is sent, and rounding lengthens a delta: at half a bit a param a device shortens it
     /// to less than half before it rounds, so the noise, not the bound, sets what a round teaches.
     PrivacySection {
+        privacy: PrivacyMode = PrivacyMode::AsSet,
+        epsilon: f64 = 0.0,
+        noise_buffers: u32 = 2,
         clip_norm: f32 = 1.0,
         clipping: Clipping = Clipping::Delta,
         example_norm: f32 = 1.0,
@@ -286,6 +293,7 @@ impl RunConfig {
             min_fraction: self.fleet.min_fraction,
             deadline_ms: (self.fleet.deadline * 1e3) as u32,
             selection: self.fleet.selection,
+            cohort_cap: Some(self.fleet.cohort_cap).filter(|cap| *cap > 0),
             close: self.fleet.close,
             training: self.training.plan(),
             privacy,

@@ -1,7 +1,7 @@
 //! Defaults, preset, file and flags become one configuration.
 
 use super::preset::preset;
-use super::{ClientOptimizer, RunConfig, SETTINGS, flag_of};
+use super::{ClientOptimizer, RunConfig, SETTINGS, flag_of, goal};
 use crate::data::Problem;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -80,6 +80,9 @@ pub fn resolve(layers: &Layers, problem: Option<Problem>) -> Result<RunConfig, C
     for (section, key, value) in problem.map(preset).unwrap_or_default() {
         put(&mut table, section, key, value);
     }
+    for (section, key, value) in goal::preset(layers, problem) {
+        put(&mut table, section, key, value);
+    }
     if let Some((path, file)) = &layers.file {
         let bad = |message: String| ConfigError::File { path: path.clone(), message };
         for (section, values) in file {
@@ -107,6 +110,7 @@ pub fn resolve(layers: &Layers, problem: Option<Problem>) -> Result<RunConfig, C
     }
     let config: RunConfig = table.try_into().map_err(|e: toml::de::Error| ConfigError::Other(e.to_string()))?;
     check(&config)?;
+    goal::check(&config, layers)?;
     Ok(config)
 }
 
@@ -146,7 +150,7 @@ fn suggestion(key: &str) -> String {
 }
 
 fn check(config: &RunConfig) -> Result<(), ConfigError> {
-    let ranges: [(&str, f64, f64, f64); 24] = [
+    let ranges: [(&str, f64, f64, f64); 25] = [
         ("mean", config.data.mean, -1e9, 1e9),
         ("deviation", config.data.deviation, 1e-9, 1e9),
         ("rounds", f64::from(config.fleet.rounds), 1.0, 1e6),
@@ -159,6 +163,7 @@ fn check(config: &RunConfig) -> Result<(), ConfigError> {
         ("drop_fraction", f64::from(config.pruning.drop_fraction), 0.0, 1.0),
         ("crossover", f64::from(config.pruning.crossover.density().unwrap_or(0.0)), 0.0, 1.0),
         ("remembered_masks", f64::from(config.pruning.remembered_masks), 0.0, 1000.0),
+        ("example_sampling", config.training.example_sampling, 0.0, 1.0),
         ("clip_norm", f64::from(config.privacy.clip_norm), 1e-9, 1e9),
         ("noise_multiplier", f64::from(config.privacy.noise_multiplier), 0.0, 1e6),
         ("example_norm", f64::from(config.privacy.example_norm), 1e-9, 1e9),

@@ -41,9 +41,25 @@ pub const SETTINGS: &[Setting] = &[
     s("fleet", "deadline", "s (virtual)", "a report later than this is late"),
     s("fleet", "dropout", "", "probability that a device that was asked dies on the way"),
     s("fleet", "selection", "", "`poisson` (an independent coin a device) or `fixed` (a fixed number)"),
+    s(
+        "fleet",
+        "cohort_cap",
+        "devices",
+        "with `poisson`: ask no more than this of those that the coins pick; 0 is no cap",
+    ),
     s("fleet", "close", "", "a round closes at the `deadline`, or at the `goal` of reports"),
-    s("fleet", "min_separation", "rounds", "a device refuses a round sooner after its last one; 0 is no bound"),
-    s("fleet", "max_participations", "rounds", "a device refuses more rounds than this; 0 is no bound"),
+    s(
+        "fleet",
+        "min_separation",
+        "rounds",
+        "a device refuses a round sooner after its last one; 0 is no bound, with blt what the population allows",
+    ),
+    s(
+        "fleet",
+        "max_participations",
+        "rounds",
+        "a device refuses more rounds than this; 0 is no bound, with blt what the separation leaves room for",
+    ),
     s("training", "epochs", "epochs", "passes over the local examples"),
     s("training", "batch", "examples", "examples a step"),
     s("training", "learning_rate", "", "local step size"),
@@ -56,6 +72,12 @@ pub const SETTINGS: &[Setting] = &[
     s("training", "warm_up_steps", "steps", "of `warm-up`, until the whole step size"),
     s("training", "proximal", "", "FedProx's mu"),
     s("training", "max_examples", "examples", "a device trains on at most this many"),
+    s(
+        "training",
+        "example_sampling",
+        "",
+        "probability that an example is in a round of its device, by a coin for each",
+    ),
     s(
         "training",
         "train",
@@ -77,6 +99,15 @@ pub const SETTINGS: &[Setting] = &[
         "weights of a higher density run through the dense loops; `measured`: where those are the faster ones",
     ),
     s("pruning", "remembered_masks", "", "earlier masks of which devices download only the changes"),
+    s(
+        "privacy",
+        "privacy",
+        "",
+        "`uls`, `els` or `blt`: the least noise for `epsilon`, by user-level or example-level sampling or correlated noise; \
+         `none`; `as-set`: the noise multiplier below",
+    ),
+    s("privacy", "epsilon", "", "target of `uls`, `els` and `blt` at `dp_delta`, for the whole run"),
+    s("privacy", "noise_buffers", "", "of `blt`: models that the server keeps for its noise, 1 to 4"),
     s("privacy", "clip_norm", "params", "L2 bound of a delta"),
     s(
         "privacy",

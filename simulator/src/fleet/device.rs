@@ -13,22 +13,29 @@ use siskin_server::round::{Answer, Exchange, RequestKind, Round};
 use std::sync::Arc;
 
 /// A device's examples, in the data set that all share.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Examples<'a> {
     data: &'a Federated,
     device: usize,
+    /// Those of this round, if not all are.
+    sampled: Option<Vec<u32>>,
 }
 
 impl<'a> Examples<'a> {
     /// Those of one device.
     pub fn new(data: &'a Federated, device: usize) -> Self {
-        Self { data, device }
+        Self { data, device, sampled: None }
+    }
+
+    /// Only these of them, ascending.
+    pub fn sampled(self, sampled: Option<Vec<u32>>) -> Self {
+        Self { sampled, ..self }
     }
 }
 
 impl ExampleStore for Examples<'_> {
     fn len(&self) -> u32 {
-        self.data.examples(self.device) as u32
+        self.sampled.as_ref().map_or(self.data.examples(self.device), Vec::len) as u32
     }
 
     fn read(&mut self, index: u32, features: &mut [f32]) -> Result<u32, StoreError> {
@@ -46,6 +53,7 @@ impl ExampleStore for Examples<'_> {
         if expected != got {
             return Err(StoreError::Targets { expected: expected as u32, got: got as u32 });
         }
+        let index = self.sampled.as_ref().map_or(index, |sampled| sampled[index as usize]);
         self.data.fill_targets(self.device, index as usize, features, targets);
         Ok(())
     }
@@ -167,7 +175,7 @@ impl Worker {
             kept: None,
             ledger: None,
         };
-        let mut store = Examples::new(data, device);
+        let mut store = Examples::new(data, device).sampled(time.sampled(number, device, data.examples(device)));
         let kept = kept.and_then(|bytes| KeptMask::parse(bytes).ok());
         let mut left = dies_after.map(|part| (part * expected_polls(round, &store, config, kept)) as u64);
         let mut rng = stream(seed, Purpose::Session, u64::from(number), device as u64);

@@ -39,6 +39,8 @@ pub enum Purpose {
     Mask = 8,
     /// The public signs of the distributed profile's rotation.
     Rotation = 9,
+    /// Which examples are in a round of their device.
+    Examples = 10,
 }
 
 /// Randomness of a simulation: ChaCha12 with a key that anybody can write down, so that a run can be repeated and its noise

@@ -1,4 +1,5 @@
-//! Virtual time: how long a device takes. All of it comes from the seed; no real clock is read.
+//! Virtual time: how long a device takes, and what else chance decides of it in a round. All of it comes from the seed; no real
+//! clock is read.
 
 use super::{Purpose, stream};
 use rand_core::Rng;
@@ -19,6 +20,8 @@ pub struct Profile {
 pub struct TimeModel {
     seed: u64,
     dropout: f64,
+    /// Probability that an example is in a round of its device, and how many examples of a device count at all.
+    examples: Option<(f64, usize)>,
 }
 
 /// What happens to a device in one round, whatever it computes.
@@ -33,7 +36,19 @@ pub(crate) struct Fate {
 impl TimeModel {
     /// `dropout` is the probability that a device dies on the way.
     pub fn new(seed: u64, dropout: f64) -> Self {
-        Self { seed, dropout }
+        Self { seed, dropout, examples: None }
+    }
+
+    /// Of a device's first `most` examples, each is in a round of the device by an independent coin of probability `rate`.
+    pub fn sampling_examples(self, rate: f64, most: usize) -> Self {
+        Self { examples: Some((rate, most)), ..self }
+    }
+
+    /// The examples, of `count`, that are in a round; none if all are.
+    pub(crate) fn sampled(&self, round: u32, device: usize, count: usize) -> Option<Vec<u32>> {
+        let (rate, most) = self.examples?;
+        let mut rng = stream(self.seed, Purpose::Examples, u64::from(round), device as u64);
+        Some((0..count.min(most) as u32).filter(|_| uniform(&mut rng) < rate).collect())
     }
 
     /// The device's profile: log-normal around 200 million multiply-adds, 1 MB down and 250 kB up a second, with a tenth of
@@ -68,4 +83,25 @@ pub(crate) fn uniform(rng: &mut impl Rng) -> f64 {
 fn normal(rng: &mut impl Rng) -> f64 {
     let u = 1.0 - uniform(rng);
     libm::sqrt(-2.0 * libm::log(u)) * libm::cos(core::f64::consts::TAU * uniform(rng))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_follow_their_coins() {
+        let time = TimeModel::new(3, 0.0);
+        assert_eq!(time.sampled(0, 0, 10), None);
+        let time = time.sampling_examples(0.25, 8);
+        let mut counts = [0_u32; 8];
+        for device in 0..4000 {
+            let sampled = time.sampled(1, device, 10).unwrap();
+            assert!(sampled.is_sorted());
+            sampled.iter().for_each(|i| counts[*i as usize] += 1);
+        }
+        // 1,000 each, with a standard deviation of 27: five of them.
+        assert!(counts.iter().all(|n| n.abs_diff(1000) < 137), "{counts:?}");
+        assert_ne!(time.sampled(1, 7, 10), time.sampled(2, 7, 10));
+    }
 }

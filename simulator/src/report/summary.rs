@@ -257,6 +257,9 @@ pub struct PrivacyStatement {
     pub clip_norm: Option<f64>,
     /// sigma / C.
     pub noise_multiplier: Option<f64>,
+    /// With correlated noise, what the log of who took part when certifies, as a line; else empty.
+    #[serde(default)]
+    pub certificate: String,
     /// What weakens the claim, each a sentence.
     pub warnings: Vec<String>,
 }

@@ -104,6 +104,7 @@ fn sample(rounds: u64) -> RunReport {
         mechanism: "Gaussian on the sum, server-side; privacy loss distribution".into(),
         clip_norm: Some(0.5),
         noise_multiplier: Some(1.1),
+        certificate: String::new(),
         warnings: vec!["The cohort is of fixed size, the accountant's is not.".into()],
     };
     let part = |purpose: &str, bytes, persistent| ArenaPart { purpose: purpose.into(), bytes, persistent };

@@ -1,5 +1,6 @@
 //! A whole run: data, server, fleet, rounds, report.
 
+mod claim;
 mod evaluate;
 pub(crate) mod model_file;
 mod round;
@@ -10,7 +11,7 @@ pub use evaluate::{Evaluator, Score};
 pub use model_file::{MODEL_NAME, PLAN_NAME};
 pub use round::{Timing, run_round};
 
-use crate::config::{ConfigError, Data, ProgressMode, RunConfig};
+use crate::config::{ConfigError, Data, PrivacyMode, ProgressMode, RunConfig};
 use crate::data::{DataError, Federated, Normalization, digits, idx, text};
 use crate::fleet::{KeptMasks, Ledgers, Purpose, TimeModel, stream};
 use crate::progress::{Mode, Progress};
@@ -127,15 +128,20 @@ pub fn run(config: &RunConfig, data: &Federated, command: Vec<String>) -> Result
 
 fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Result<Finished, RunError> {
     let started = Instant::now();
+    let config = &config.calibrated(data.devices())?;
     let seed = config.run.seed;
     let model = start::model(config, data)?;
     // The grid is laid for what a report carries at the final sparsity, so that it stays the same while the model is pruned.
     let live = config.server_pruning().final_carried(&model)?;
-    let settings = config.server_settings(POPULATION, live);
+    let mut settings = config.server_settings(POPULATION, live);
+    settings.noise = config.noise()?;
     let mut server = Server::new(settings, data.devices(), config.fleet.rounds, model, MAX_FRAME)?;
     let policy = Policy { limits: config.limits(), ..Policy::permissive() };
     let device = Config { max_frame: MAX_FRAME, ..Config::new(POPULATION, policy) };
-    let time = TimeModel::new(seed, config.fleet.dropout);
+    let mut time = TimeModel::new(seed, config.fleet.dropout);
+    if config.privacy.privacy == PrivacyMode::Els || config.training.example_sampling < 1.0 {
+        time = time.sampling_examples(config.training.example_sampling, config.training.max_examples as usize);
+    }
 
     let mut report = RunReport::new(command, seed);
     let mut progress = Progress::new(u64::from(config.fleet.rounds), mode(config.run.progress));

@@ -1,6 +1,6 @@
 //! What the report says beside the rounds: data, model, devices, privacy, settings.
 
-use super::{Evaluator, RunError};
+use super::{Evaluator, RunError, claim};
 use crate::config::{Profile, RunConfig, SETTINGS, ShareNoise, describe};
 use crate::data::Federated;
 use crate::fleet::{Purpose, stream};
@@ -98,6 +98,7 @@ pub(super) fn fill(
     }
     report.device_accuracy = device_accuracy(data, &evaluator, config.run.seed);
     report.privacy = privacy(config, server)?;
+    claim::check(report, config, server)?;
     warnings(report, data);
     Ok(())
 }
@@ -241,7 +242,11 @@ fn privacy(config: &RunConfig, server: &Server) -> Result<PrivacyStatement, RunE
     } else {
         warnings.push("No noise was added: clipping alone protects nobody.".to_owned());
     }
-    let sampling_enforced = matches!(guarantee.sampling, SamplingAssumption::PoissonEnforced { .. });
+    // The server that opens rounds keeps to the separation as well as to the coins.
+    let sampling_enforced = matches!(
+        guarantee.sampling,
+        SamplingAssumption::PoissonEnforced { .. } | SamplingAssumption::MinSeparation { .. }
+    );
     Ok(PrivacyStatement {
         line: guarantee.to_string(),
         epsilon: Some(guarantee.epsilon).filter(|e| e.is_finite()),
@@ -261,6 +266,10 @@ fn privacy(config: &RunConfig, server: &Server) -> Result<PrivacyStatement, RunE
             SamplingAssumption::None { max_participations } => {
                 format!("none assumed; a device takes part at most {max_participations} times")
             }
+            SamplingAssumption::MinSeparation { max_participations, min_separation } => format!(
+                "none assumed; a device takes part at most {max_participations} times, at least {min_separation} rounds \
+                 apart, to which the server keeps"
+            ),
             _ => "see the line above".to_owned(),
         },
         sampling_enforced,
@@ -277,6 +286,7 @@ fn privacy(config: &RunConfig, server: &Server) -> Result<PrivacyStatement, RunE
         ),
         clip_norm: Some(f64::from(config.privacy.clip_norm)),
         noise_multiplier: Some(f64::from(config.privacy.noise_multiplier)),
+        certificate: String::new(),
         warnings,
     })
 }

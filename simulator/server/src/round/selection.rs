@@ -7,7 +7,10 @@ use siskin_accounting::correlated::{Participation, ParticipationLog};
 /// Picks devices `0..population`, in ascending order. Reproducible from the state of `rng`.
 pub fn select(settings: &Settings, population: usize, rng: &mut impl Rng) -> Vec<usize> {
     match settings.selection {
-        Selection::Poisson => flip(0..population, settings.rate(population), rng).collect(),
+        Selection::Poisson => {
+            let came: Vec<usize> = flip(0..population, settings.rate(population), rng).collect();
+            capped(came, settings, rng)
+        }
         Selection::Fixed => draw(0..population, settings.picked(population), rng),
     }
 }
@@ -29,12 +32,21 @@ pub fn select_spaced(
     match settings.selection {
         Selection::Poisson => {
             let rate = settings.over_selection * f64::from(settings.cohort) / free.len().max(1) as f64;
-            flip(free.into_iter(), rate.min(1.0), rng).collect()
+            let came = flip(free.into_iter(), rate.min(1.0), rng).collect();
+            capped(came, settings, rng)
         }
         Selection::Fixed => {
             let wanted = settings.picked(free.len());
             draw(free.into_iter(), wanted, rng)
         }
+    }
+}
+
+/// A uniform subset where more came than there is room for.
+fn capped(came: Vec<usize>, settings: &Settings, rng: &mut impl Rng) -> Vec<usize> {
+    match settings.cohort_cap.map(|cap| cap as usize) {
+        Some(cap) if came.len() > cap => draw(came.into_iter(), cap, rng),
+        _ => came,
     }
 }
 
@@ -56,4 +68,24 @@ fn draw(devices: impl ExactSizeIterator<Item = usize>, wanted: usize, rng: &mut 
         }
     }
     picked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::ChaCha12Rng;
+    use rand_core::SeedableRng;
+
+    #[test]
+    fn a_subset_is_drawn_uniformly_and_in_order() {
+        let mut counts = [0_u32; 10];
+        let mut rng = ChaCha12Rng::seed_from_u64(7);
+        for _ in 0..10_000 {
+            let picked = draw((0..10).map(|i| i * 3).collect::<Vec<usize>>().into_iter(), 4, &mut rng);
+            assert!(picked.len() == 4 && picked.is_sorted());
+            picked.iter().for_each(|device| counts[device / 3] += 1);
+        }
+        // 4,000 each, with a standard deviation of 49: five of them.
+        assert!(counts.iter().all(|n| n.abs_diff(4000) < 245), "{counts:?}");
+    }
 }

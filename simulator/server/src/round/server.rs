@@ -358,7 +358,16 @@ impl Server {
         let promise = self.promise().filter(|promise| promise.mechanism != NoiseMechanism::Skellam);
         let noise_multiplier = promise.map_or(0.0, |promise| promise.noise_multiplier());
         if Self::sampling_is_enforced(&self.settings) {
-            Event::PoissonGaussian { noise_multiplier, rate: self.settings.rate(self.population) }
+            let rate = self.settings.rate(self.population);
+            match self.settings.cohort_cap {
+                None => Event::PoissonGaussian { noise_multiplier, rate },
+                Some(cap) => Event::CappedPoissonGaussian {
+                    noise_multiplier,
+                    rate,
+                    population: self.population as u64,
+                    cap: cap.into(),
+                },
+            }
         } else {
             Event::Gaussian { noise_multiplier }
         }

@@ -22,6 +22,9 @@ pub struct Settings {
     pub deadline_ms: u32,
     /// How the cohort is picked.
     pub selection: Selection,
+    /// Of more devices that [`Selection::Poisson`] comes to, a uniform subset of this size is asked. It costs privacy, as one
+    /// device can push out another, and is accounted for.
+    pub cohort_cap: Option<u32>,
     /// When a round stops taking reports.
     pub close: Close,
     /// Local training.
@@ -111,6 +114,13 @@ impl Settings {
         if cohort < 1.0 || self.cohort as usize > population {
             let range = format!("from 1 to the {population} devices of the population");
             return Err(SettingsError { name: "cohort", got: cohort, range });
+        }
+        if let Some(cap) = self.cohort_cap {
+            within("cohort cap", f64::from(cap), 1.0, population as f64)?;
+            if self.selection == Selection::Fixed {
+                let range = "none: a cohort of fixed size has no other".to_owned();
+                return Err(SettingsError { name: "cohort cap", got: f64::from(cap), range });
+            }
         }
         within("over-selection", self.over_selection, 1.0, 100.0)?;
         within("min-fraction", self.min_fraction, 0.0, 1.0)?;

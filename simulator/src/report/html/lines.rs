@@ -46,14 +46,30 @@ const MOST_LABELS: usize = 2;
 
 impl LineChart<'_> {
     /// The chart as a figure; "no data" where there is none.
-    pub(crate) fn render(mut self) -> String {
+    pub(crate) fn render(self) -> String {
+        let chart = self.finite();
+        let legend = chart.legend();
+        let legend: Vec<(&str, &str)> = legend.iter().map(|(class, name)| (*class, &name[..])).collect();
+        figure(chart.title, &legend, &chart.svg_or_empty(), chart.note)
+    }
+
+    /// Without the points that cannot be drawn, and the lines that have no other.
+    pub(super) fn finite(mut self) -> Self {
         for series in &mut self.series {
             series.points.retain(|(x, y)| x.is_finite() && y.is_finite());
         }
         self.series.retain(|series| !series.points.is_empty());
-        let names: Vec<String> = self.series.iter().map(|s| self.named(s)).collect();
-        let legend: Vec<(&str, &str)> = self.series.iter().zip(&names).map(|(s, name)| (s.class, &**name)).collect();
-        figure(self.title, &legend, &self.svg().unwrap_or_else(|| no_data(self.title)), self.note)
+        self
+    }
+
+    /// Class and text of each line in the legend.
+    pub(super) fn legend(&self) -> Vec<(&str, String)> {
+        self.series.iter().map(|s| (s.class, self.named(s))).collect()
+    }
+
+    /// The chart alone; "no data" where there is none.
+    pub(super) fn svg_or_empty(&self) -> String {
+        self.svg().unwrap_or_else(|| no_data(self.title))
     }
 
     fn svg(&self) -> Option<String> {

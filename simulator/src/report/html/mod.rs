@@ -8,6 +8,7 @@ mod density;
 mod lines;
 mod number;
 mod page;
+mod picture;
 mod privacy;
 mod rounds;
 mod settings;
@@ -16,6 +17,8 @@ mod traffic;
 
 pub use audit::render_audit;
 pub use compare::render_comparison;
+pub(crate) use lines::{LineChart, Series};
+pub(crate) use picture::picture;
 
 use super::RunReport;
 use number::{DASH, bytes, count, duration, percent, real};

@@ -82,6 +82,7 @@ pub(super) fn section(report: &RunReport) -> String {
         ("Sampling", privacy.sampling.clone()),
         ("Sampling enforced", enforced.to_owned()),
         ("Mechanism", privacy.mechanism.clone()),
+        ("Certified", if privacy.certificate.is_empty() { DASH.to_owned() } else { privacy.certificate.clone() }),
         ("clip_norm C", setting(privacy.clip_norm)),
         ("noise_multiplier", setting(privacy.noise_multiplier)),
         ("Clipped again", format!("{} reports, by the server", super::count(report.totals.reclipped))),

@@ -30,6 +30,7 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
         min_fraction: 1.0,
         deadline_ms: DEADLINE_MS,
         selection: Selection::Fixed,
+        cohort_cap: None,
         close: Close::Deadline,
         training: Training {
             optimizer: ClientOptimizer::Sgd { momentum: 0.9, nesterov: false },
