@@ -31,7 +31,9 @@ const SMALL: [&str; 8] = ["--devices", "60", "--cohort", "20", "--rounds", "4", 
 
 fn small_run(out: &Path, more: &[&str]) -> serde_json::Value {
     let out_text = out.to_str().unwrap();
-    let mut args = SMALL.to_vec();
+    // What a test sets itself is not set twice.
+    let mut args: Vec<&str> =
+        SMALL.as_chunks::<2>().0.iter().filter(|pair| !more.contains(&pair[0])).flatten().copied().collect();
     args.extend(["--out", out_text]);
     args.extend(more);
     let output = siskin(&args);
@@ -60,6 +62,39 @@ fn the_same_seed_gives_the_same_report_for_any_number_of_threads() {
     assert_eq!(model("one"), model("three"));
     let other = without_timings(small_run(&dir.join("other"), &["--seed", "2"]));
     assert_ne!(one, other);
+}
+
+/// From a norm that is a hundred times too low: C rises by what the estimates say, the rate of the reports stays.
+#[test]
+fn an_adaptive_clip_norm_moves_by_its_estimates() {
+    let dir = folder("adaptive");
+    for profile in ["central", "local", "distributed"] {
+        let more = ["--clipping", "adaptive", "--clip-norm", "0.01", "--clip-rate", "1", "--target-quantile", "0.4"];
+        let report =
+            small_run(&dir.join(profile), &[&more[..], &["--profile", profile, "--noise-multiplier", "1"]].concat());
+        let rounds = report["rounds"].as_array().unwrap();
+        let of = |round: &serde_json::Value, name: &str| round[name].as_f64().unwrap();
+        assert_eq!((rounds.len(), of(&rounds[0], "clip_norm") as f32), (4, 0.01));
+        for pair in rounds.windows(2) {
+            let moved = of(&pair[1], "clip_norm") / of(&pair[0], "clip_norm");
+            let expected = (0.4 - of(&pair[0], "unclipped_estimate")).exp();
+            assert!((moved / expected - 1.0).abs() < 1e-5, "{profile}: {moved} {expected}");
+        }
+        if profile == "central" {
+            assert!(of(&rounds[3], "clip_norm") > 0.015, "it rises");
+            let rate = |round: usize| rounds[round]["bits_per_param"]["live"].as_f64().unwrap();
+            assert!((rate(3) / rate(0) - 1.0).abs() < 0.2, "{} {}", rate(0), rate(3));
+        }
+        let page = std::fs::read_to_string(dir.join(profile).join("report.html")).unwrap();
+        assert!(page.contains("in the first round") && page.contains("Clip norm"));
+    }
+    let fixed = small_run(&dir.join("fixed"), &[]);
+    assert!(fixed["rounds"][0]["unclipped_estimate"].is_null());
+    refused(&["run", "--clipping", "adaptive", "--target-quantile", "1.5"], &["target-quantile", "0.999"]);
+    refused(
+        &["run", "--clipping", "adaptive", "--weighting", "examples", "--devices", "60", "--cohort", "20"],
+        &["weighting"],
+    );
 }
 
 /// Runs twice from the same weights, with different steps of the server, and tells which tensors of the model are the same in

@@ -100,7 +100,9 @@ fn a_device_says_the_largest_gradients_of_what_does_not_live() {
 
 #[test]
 fn what_is_said_does_not_depend_on_pieces_and_only_a_probe_changes_a_report() {
-    for profile in probing() {
+    for mut profile in probing() {
+        // The coins of stochastic rounding are of the plan, and the plans differ.
+        profile.settings.quantization.rounding = siskin::checkin::Rounding::Nearest;
         let round = profile.round(FRAME);
         let examples = profile.examples(2);
         let with = play(&round, &config(FRAME), 2, &mut examples.store()).report.unwrap();

@@ -1,5 +1,6 @@
 //! A device and a server that talk, in one process: the public API of both, and nothing else.
 
+mod adaptive;
 mod ask;
 mod bits;
 mod blocks;
@@ -20,6 +21,7 @@ mod portable;
 mod problem;
 mod pruning;
 mod reference;
+mod restored;
 mod round;
 mod seeds;
 mod spaced;

@@ -11,7 +11,9 @@ use siskin::model::sparsity::{Pooling, SparsityType};
 use siskin::session::Config;
 use siskin_server::optim::FedAvgConfig;
 use siskin_server::privacy::Noise;
-use siskin_server::round::{Algorithm, Close, GlobalModel, Optimizer, Pruning, Round, Selection, Server, Settings};
+use siskin_server::round::{
+    AdaptiveClip, Algorithm, Close, GlobalModel, Optimizer, Pruning, Round, Selection, Server, Settings,
+};
 
 pub(crate) const POPULATION: &str = "tests";
 pub(crate) const CLASSES: u32 = 4;
@@ -106,6 +108,7 @@ pub(crate) fn settings() -> Settings {
         close: Close::Deadline,
         training: Training { optimizer: momentum(0.9), proximal: 0.0, max_examples: 1000, ..Training::sgd(2, 8, 0.1) },
         privacy: Privacy::new(100.0, siskin::checkin::Profile::Central),
+        adaptive: AdaptiveClip::default(),
         noise: Noise::Independent,
         quantization: Quantization { step: 1e-3, rounding: Rounding::Nearest },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000, probe: 0 },
@@ -194,6 +197,16 @@ pub(crate) fn profiles() -> Vec<Profile> {
         s.privacy = Privacy { clipping: Clipping::Layers, ..Privacy::new(0.5, siskin::checkin::Profile::Central) };
         s
     };
+    let adaptive = |bit_share: f32| {
+        move |mut s: Settings| {
+            s.privacy.clipping = Clipping::Adaptive { bit_share };
+            s
+        }
+    };
+    let half = |mut s: Settings| {
+        s.privacy = Privacy::new(0.5, siskin::checkin::Profile::Central);
+        s
+    };
     vec![
         profile("mlp-dense", mlp(), base()),
         profile("mlp-dense-proximal-stochastic", mlp(), stochastic(proximal(base()))),
@@ -207,6 +220,9 @@ pub(crate) fn profiles() -> Vec<Profile> {
         profile("cnn-masked-50-shared", cnn(), shared(pruned(base(), 0.5, 0.0))),
         profile("mlp-sparse-50-examples", mlp(), examples_clipped(pruned(base(), 0.5, 1.0))),
         profile("cnn-layers-clipped", cnn(), layers_clipped(base())),
+        profile("mlp-dense-adaptive", mlp(), adaptive(0.1)(half(stochastic(base())))),
+        profile("cnn-masked-50-adaptive-noise", cnn(), adaptive(0.2)(noisy(pruned(base(), 0.5, 0.0)))),
+        profile("mlp-sparse-80-adaptive-shared", mlp(), adaptive(0.2)(shared(stochastic(pruned(base(), 0.8, 1.0))))),
         profile("mlp-rigl-70", mlp(), stochastic(rigl(base(), 0.7, 1.0))),
         profile("cnn-rigl-masked-50", cnn(), rigl(base(), 0.5, 0.0)),
         profile("mlp-blocks-70", mlp(), stochastic(blocks(base(), 0.7, 1.0))),

@@ -8,7 +8,8 @@ use proptest::prelude::*;
 use siskin::arena::{MemoryPlan, required_bytes};
 use siskin::checkin::{CheckpointError, Layer, LayerSpec, ModelSpec, Path, Plan, PlanError, Storage, Train, Window};
 use siskin::model::Graph;
-use siskin::report::{Header, Report};
+use siskin::range_coder::{EncodeTensors, EntropyCoder, RowColumn, Support};
+use siskin::report::{Header, Report, supports};
 use siskin::session::{Abandoned, Outcome, Poll, Session};
 use siskin::wire::{Frame, Request, Response, UploadStatus, WireError, checksum};
 
@@ -150,7 +151,7 @@ proptest! {
     }
 
     #[test]
-    fn plans_with_some_bytes_changed(which in 0usize..13, mutations in mutations(), cut in any::<prop::sample::Index>()) {
+    fn plans_with_some_bytes_changed(which in 0usize..16, mutations in mutations(), cut in any::<prop::sample::Index>()) {
         let mut bytes = encoded(&profiles()[which].round(FRAME).offer.plan);
         prop_assert!(weigh(&bytes[..cut.index(bytes.len())]).is_err());
         mutate(&mut bytes, &mutations);
@@ -293,7 +294,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn checkpoints_with_some_bytes_changed(which in 0usize..13, mutations in mutations(), chunk in 1usize..700) {
+    fn checkpoints_with_some_bytes_changed(which in 0usize..16, mutations in mutations(), chunk in 1usize..700) {
         let offer = profiles()[which].round(FRAME).offer;
         let (plan, mut bad) = (encoded(&offer.plan), offer.checkpoint);
         mutate(&mut bad, &mutations);
@@ -334,7 +335,7 @@ proptest! {
     /// bounded by the clip norm.
     #[test]
     fn reports_with_some_bytes_changed(
-        which in 0usize..13, mutations in mutations(), cut in prop::option::of(any::<prop::sample::Index>()), weight in 0u32..3,
+        which in 0usize..16, mutations in mutations(), cut in prop::option::of(any::<prop::sample::Index>()), weight in 0u32..3,
     ) {
         let mut profile = profiles().remove(which);
         profile.settings.min_fraction = 0.0;
@@ -359,6 +360,41 @@ proptest! {
         prop_assert_eq!(closed.counts.accepted + closed.counts.refused, 1);
         let moved: f64 = server.model().params().iter().zip(&before).map(|(a, b)| f64::from(a - b).powi(2)).sum();
         prop_assert!(moved.sqrt() <= f64::from(profile.settings.privacy.clip_norm) * (1.0 + 1e-5));
+    }
+}
+
+/// A clip bit that would count for more than one device, or for none, is refused where the server sees it.
+#[test]
+fn a_forged_clip_bit_is_refused() {
+    let profile = profiles().into_iter().find(|p| p.name == "mlp-dense-adaptive").unwrap();
+    let report = report_of(&profile);
+    let round = profile.round(FRAME);
+    let (graph, patterns) = (&round.offer.graph, round.offer.patterns());
+    let (mut symbols, mut scratch) = (vec![0; graph.live + 1], vec![0; RowColumn::required_scratch(256)]);
+    let parsed = Report::parse(&report).unwrap();
+    parsed.symbols(graph, &patterns, &mut scratch, |at, symbol| symbols[at] = symbol).unwrap();
+    let bit = symbols[graph.live];
+    assert_eq!(bit.abs(), 10, "of 100 steps a tenth");
+    for (i, (forged, expected)) in
+        [(bit, true), (-bit, true), (0, false), (2 * bit, false), (bit - 1, false)].into_iter().enumerate()
+    {
+        symbols[graph.live] = forged;
+        let mut payload = vec![0; 4096];
+        let mut encoder = RowColumn::encoder(&mut payload, &mut scratch).unwrap();
+        let mut rest = &symbols[..];
+        let bit = (Support::Dense { rows: 1, cols: 1 }, 1);
+        for (support, live) in supports(graph, patterns.row_ptrs, patterns.columns).chain([bit]) {
+            let (tensor, after) = rest.split_at(live);
+            encoder.tensor(&support, tensor).unwrap();
+            rest = after;
+        }
+        let length = encoder.finish().unwrap();
+        let bytes = with_payload(&report, &payload[..length], |_| {});
+        assert!(i > 0 || bytes == report);
+        let request = Request::Upload { task: check_in(&round, i as u64), total: bytes.len() as u32, offset: 0 };
+        let Some(Response::Received { status, .. }) = ask(&round, 1, &request, &bytes) else { panic!("no answer") };
+        let expected = if expected { UploadStatus::Accepted } else { UploadStatus::Refused };
+        assert_eq!(status, expected, "a bit of {forged} for {}", symbols[graph.live]);
     }
 }
 

@@ -3,7 +3,6 @@
 use super::ALIGNMENT;
 use crate::checkin::{Clipping, Plan, PlanError, masks_len};
 use crate::model::Graph;
-use crate::privacy::rotated_len;
 use crate::range_coder::{self, EntropyCoder};
 use core::ops::Range;
 
@@ -62,7 +61,7 @@ pub struct MemoryPlan {
     pub probe: Region,
     /// The parameters in training, `f32`.
     pub local: Region,
-    /// What the rotated delta needs beyond `local`; empty where the plan rotates nothing.
+    /// What the rotated delta, or the clip bit, needs beyond `local`; empty where the plan asks for neither.
     pub padding: Region,
     /// The parameters in training and the padding: the delta, then the symbols; overlays both.
     pub delta: Region,
@@ -109,16 +108,18 @@ impl MemoryPlan {
         let columns = next(2 * graph.columns);
         let probe = next(8 * crate::optim::probe::kept_len(graph, plan.upload.probe));
         let local = next(4 * graph.stored);
-        let rotated = if plan.privacy.distributed().is_some() { rotated_len(graph.live) } else { 0 };
+        // Where a report has more symbols than coordinates: rotated, or with a bit.
+        let more_than_live = plan.privacy.distributed().is_some() || plan.privacy.bit_share().is_some();
+        let symbols = if more_than_live { plan.privacy.symbols(graph.live) } else { 0 };
         // Regions follow each other without a gap but for the alignment, which the padding begins behind.
-        let padding = next(rotated.saturating_mul(4).saturating_sub(align(local.len)));
-        let delta = Region::new(local.start, local.len.max(rotated.saturating_mul(4)));
+        let padding = next(symbols.saturating_mul(4).saturating_sub(align(local.len)));
+        let delta = Region::new(local.start, local.len.max(symbols.saturating_mul(4)));
         let global = next(4 * graph.trained);
         let moments = next(4 * graph.trained * plan.training.optimizer.moments());
         let clips_examples = matches!(plan.privacy.clipping, Clipping::Examples { .. });
         let example = next(if clips_examples { 4 * graph.trained } else { 0 });
-        // Symbols take less than the 4 bytes of a parameter, but rotated ones are more than the parameters.
-        let more = if rotated > 0 { range_coder::RowColumn::encoded_bound(rotated) } else { 0 };
+        // Symbols take less than the 4 bytes of a parameter, but there may be more of them than parameters.
+        let more = if symbols > 0 { range_coder::RowColumn::encoded_bound(symbols) } else { 0 };
         let more = more.saturating_sub(global.len + moments.len + example.len);
         let growth = crate::report::growth_bound(graph, plan.upload.probe);
         let header = next((crate::report::MAX_HEADER + growth).saturating_add(more));
@@ -137,6 +138,7 @@ impl MemoryPlan {
         let gradients = next((4 * graph.gradients).saturating_mul(batch).max(staged));
         let targets = Region::new(at, (4 * targets).saturating_mul(batch));
         at = align(at.saturating_add(targets.len));
+        let rotated = if plan.privacy.distributed().is_some() { symbols } else { 0 };
         let widest = (graph.widest() as u32).max(crate::report::rotated_columns(rotated));
         let coder = Region::new(scratch, range_coder::RowColumn::required_scratch(widest));
         let total = at.max(align(scratch.saturating_add(coder.len)));

@@ -18,7 +18,9 @@ pub use plan::{
     ClientOptimizer, MAX_PROBE, Plan, PlanError, Quantization, RateSchedule, Rounding, Training, Upload, Weighting,
 };
 pub use policy::{Policy, PolicyViolation};
-pub use privacy::{Clipping, Distributed, LEAST_SHARE_DEVIATION, MAX_SHARE_STEPS, Privacy, Profile, ShareNoise};
+pub use privacy::{
+    Clipping, Distributed, LEAST_SHARE_DEVIATION, MAX_BIT_SHARE, MAX_SHARE_STEPS, Privacy, Profile, ShareNoise,
+};
 
 use heapless::String;
 

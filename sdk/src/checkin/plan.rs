@@ -299,7 +299,7 @@ impl Plan {
     /// # Errors
     /// [`PlanError::OutOfRange`] names the field.
     pub fn check_coordinates(&self, graph: &Graph) -> Result<(), PlanError> {
-        let coordinates = symbols_of(self.privacy.profile, graph);
+        let coordinates = symbols_of(&self.privacy, graph);
         self.privacy.check_examples(&self.training, self.quantization.step, coordinates)
     }
 

@@ -2,7 +2,7 @@
 
 use super::plan::within;
 use super::{PlanError, Quantization, RateSchedule, Training, Weighting};
-use crate::privacy::{GridBound, check, share};
+use crate::privacy::{GridBound, check, rotated_len, share};
 use serde::{Deserialize, Serialize};
 
 /// Bound and noise of one report.
@@ -34,6 +34,20 @@ pub enum Clipping {
     Examples {
         /// L2 bound of one example's gradient.
         norm: f32,
+    },
+    /// The whole delta, and one more coordinate says whether that was necessary, so that the server can steer `clip_norm` to
+    /// a quantile of the norms (Andrew, Thakkar, McMahan, Ramaswamy 2021). With `r = bit_share` and `C = clip_norm`, the delta is
+    /// clipped to `D = C sqrt(1 - r^2)`, and the coordinate is `+r C` if its norm was at most `D`, `-r C` if it was longer or
+    /// not finite. Both together have a norm of at most `C`, so that the noise covers them as it covers a delta: one Gaussian
+    /// mechanism of the plan's noise multiplier `z`, and nothing to account for besides.
+    ///
+    /// It is the paper's split of one noise multiplier: of a sum of such coordinates over `r C`, that is of +-1, the noise has a
+    /// deviation of `z / r`; of the same sum of 0 and 1, half of it, `s_b = z / (2 r)`. The delta's own multiplier is
+    /// `z_delta = z C / D = z / sqrt(1 - r^2) = (z^-2 - (2 s_b)^-2)^(-1/2)`, its algorithm 1.
+    Adaptive {
+        /// Norm of the coordinate over that of the report, `r`; above 0, at most 0.75, and at least a step of the grid unless
+        /// the report is rotated.
+        bit_share: f32,
     },
 }
 
@@ -79,6 +93,9 @@ pub const LEAST_SHARE_DEVIATION: f32 = 2.0;
 /// Largest clip norm where devices add noise, in steps: symbol and noise together fit the largest symbol.
 pub const MAX_SHARE_STEPS: f32 = (1 << 22) as f32;
 
+/// Largest part of the bound that [`Clipping::Adaptive`] may give to its bit; two thirds are left to the delta.
+pub const MAX_BIT_SHARE: f32 = 0.75;
+
 impl Privacy {
     /// Of this clip norm and profile, without noise.
     pub const fn new(clip_norm: f32, profile: Profile) -> Self {
@@ -90,6 +107,40 @@ impl Privacy {
         match self.profile {
             Profile::Distributed(distributed) => Some(distributed),
             _ => None,
+        }
+    }
+
+    /// The bit's part of the bound, under [`Clipping::Adaptive`].
+    pub const fn bit_share(&self) -> Option<f32> {
+        match self.clipping {
+            Clipping::Adaptive { bit_share } => Some(bit_share),
+            _ => None,
+        }
+    }
+
+    /// Number of symbols of a report of `live` coordinates: so many, one for the bit, and where they are rotated as many
+    /// as that takes.
+    pub const fn symbols(&self, live: usize) -> usize {
+        let carried = self.coordinates(live);
+        match self.profile {
+            Profile::Distributed(_) => rotated_len(carried),
+            _ => carried,
+        }
+    }
+
+    /// The same before the rotation; the bit is the last.
+    pub const fn coordinates(&self, live: usize) -> usize {
+        // No model has as many.
+        live.saturating_add(self.bit_share().is_some() as usize)
+    }
+
+    /// What the bit is on a grid of `step`, in steps, without its sign: a whole number, as it is set there exactly, unless
+    /// it is rotated with the delta and rounded as everything else. None without a bit, or if clip norm and step do not go together.
+    pub fn bit_steps(&self, step: f32) -> Option<f64> {
+        let share = self.bit_share()?;
+        match self.profile {
+            Profile::Distributed(_) => Some(f64::from(share * self.clip_norm) / f64::from(step)),
+            _ => Some(f64::from(GridBound::new(self.clip_norm, step).ok()?.bit(share))),
         }
     }
 
@@ -126,10 +177,20 @@ impl Privacy {
         within("privacy.clip_norm, above that of all examples and their rounding", self.clip_norm, least, f32::MAX)
     }
 
-    pub(super) fn validate(&self, grid: &Quantization, weighting: Weighting) -> Result<(), PlanError> {
+    pub(crate) fn validate(&self, grid: &Quantization, weighting: Weighting) -> Result<(), PlanError> {
         within("privacy.clip_norm", self.clip_norm, 1e-12, 1e12)?;
         within("privacy.noise_multiplier", self.noise_multiplier, 0.0, 1e6)?;
-        GridBound::new(self.clip_norm, grid.step).map_err(PlanError::Grid)?;
+        let bound = GridBound::new(self.clip_norm, grid.step).map_err(PlanError::Grid)?;
+        if let Some(share) = self.bit_share() {
+            within("privacy.clipping.bit_share", share, 1e-6, MAX_BIT_SHARE)?;
+            if self.distributed().is_none() {
+                within("privacy.clipping.bit_share in steps", bound.bit(share) as f32, 1.0, f32::MAX)?;
+            }
+            if let Weighting::Examples { cap } = weighting {
+                // The bits of some would count more than those of others.
+                within("upload.weighting.cap, with adaptive clipping", cap as f32, 1.0, 1.0)?;
+            }
+        }
         let steps = self.clip_norm / grid.step;
         if self.profile != Profile::Central {
             within("privacy.clip_norm in steps, with noise on the device", steps, 1.0, MAX_SHARE_STEPS)?;

@@ -1,5 +1,6 @@
 //! The bound of a report as an integer: what leaves the device is compared with it, exactly.
 
+use crate::quantize::MAX_SYMBOL;
 use core::fmt;
 
 /// The largest sum of squares that the symbols of a report may have: its norm times the grid's step is then at most the clip
@@ -53,6 +54,16 @@ impl GridBound {
     /// Largest sum of squares.
     pub fn squares(self) -> u128 {
         u128::from(self.units).pow(2) >> 32
+    }
+
+    /// The symbol of a coordinate of `share` of the bound, rounded down: what [`Clipping::Adaptive`] adds, without its sign.
+    /// Its square is at most [`squares`](Self::squares), whatever `share` is.
+    ///
+    /// [`Clipping::Adaptive`]: crate::checkin::Clipping::Adaptive
+    pub fn bit(self, share: f32) -> i32 {
+        // At most one step above the exact product's floor; what counts is that everybody computes the same.
+        let bit = (self.norm() * f64::from(share)) as u64;
+        bit.min(self.squares().isqrt() as u64).min(MAX_SYMBOL as u64) as i32
     }
 
     /// True if the symbols keep the bound.

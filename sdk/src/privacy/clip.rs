@@ -25,6 +25,10 @@ pub struct ClippedDelta<'a> {
     pub(crate) values: &'a mut [f32],
     clip_norm: f32,
     norm: f64,
+    /// What the delta itself was clipped to.
+    delta_norm: f32,
+    /// Part of the bound that is the last value's, of which only the sign counts. Only until it is rotated.
+    bit_share: Option<f32>,
 }
 
 impl<'a> Delta<'a> {
@@ -41,7 +45,7 @@ impl<'a> Delta<'a> {
                 *v *= scale;
             }
         }
-        ClippedDelta { values, clip_norm, norm }
+        ClippedDelta { values, clip_norm, norm, delta_norm: clip_norm, bit_share: None }
     }
 }
 
@@ -67,16 +71,46 @@ impl<'a> Delta<'a> {
     }
 }
 
+impl<'a> Delta<'a> {
+    /// Bounds the norm of the first `live` values so that the one behind them fits beside: whether that was unnecessary, as
+    /// [`Clipping::Adaptive`](crate::checkin::Clipping::Adaptive) says. Both keep `clip_norm` together. A delta that is not finite counts as too long. What
+    /// follows must be zeros; without a place for the bit there is none, and everything is clipped.
+    pub fn clip_adaptive(self, clip_norm: f32, bit_share: f32, live: usize) -> ClippedDelta<'a> {
+        let values = self.values;
+        let Some((delta, [bit, ..])) = values.split_at_mut_checked(live) else {
+            return Delta::new(values).clip(clip_norm);
+        };
+        let share = f64::from(bit_share);
+        let delta_norm = (f64::from(clip_norm) * libm::sqrt((1.0 - share * share).max(0.0)) * (1.0 - 1e-6)) as f32;
+        let norm = Delta::new(delta).clip(delta_norm).norm;
+        // A NaN is not below anything.
+        let whole = norm <= f64::from(delta_norm);
+        *bit = if whole { bit_share * clip_norm } else { -(bit_share * clip_norm) };
+        ClippedDelta { values, clip_norm, norm, delta_norm, bit_share: Some(bit_share) }
+    }
+}
+
 impl ClippedDelta<'_> {
     /// Rotates it, for [`Profile::Distributed`](crate::checkin::Profile::Distributed): its length is a power of two. The norm stays.
-    pub(crate) fn rotate(self, seed: u32, round: u32) -> Self {
+    /// The bit of [`clip_adaptive`](Delta::clip_adaptive) is then spread over all of them.
+    pub fn rotate(self, seed: u32, round: u32) -> Self {
         super::rotate(self.values, seed, round);
-        self
+        Self { bit_share: None, ..self }
     }
 
     /// The bound.
     pub fn clip_norm(&self) -> f32 {
         self.clip_norm
+    }
+
+    /// True if the delta was longer than it may be, or not finite.
+    pub fn was_clipped(&self) -> bool {
+        !self.norm.is_finite() || self.norm > f64::from(self.delta_norm)
+    }
+
+    /// The part of the bound that the last value takes, if it is a bit that was not rotated.
+    pub(crate) fn bit_share(&self) -> Option<f32> {
+        self.bit_share
     }
 
     /// The norm before clipping; it stays on the device. Not finite if the delta was not.

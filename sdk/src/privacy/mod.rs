@@ -12,6 +12,9 @@
 //! The bound is that of what is *sent*, rounding and all; where rounding would exceed it, the vector is shortened first
 //! ([`quantize`](crate::quantize)). A delta that is not finite becomes the zero vector, which looks like any other report.
 //!
+//! Where the plan says so the delta has a bit beside it, whether it was clipped, within the same bound and noise: see
+//! [`Clipping::Adaptive`](crate::checkin::Clipping::Adaptive).
+//!
 //! The plan's [`Profile`](crate::checkin::Profile) says who adds the noise, and the report's header repeats it, so that no server
 //! mixes them unnoticed:
 //!

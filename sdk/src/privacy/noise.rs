@@ -110,8 +110,9 @@ pub(crate) fn check(privacy: &Privacy, step: f32) -> Result<(), DeviationError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkin::{Quantization, Rounding};
+    use crate::checkin::{Clipping, Quantization, Rounding, Weighting};
     use crate::optim::Delta;
+    use crate::privacy::GridBound;
     use proptest::prelude::*;
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
@@ -185,7 +186,69 @@ mod tests {
         ]
     }
 
+    #[test]
+    fn the_bit_says_what_was_clipped() {
+        let (share, live, norm) = (0.25f32, 3, 8.0f32);
+        // D = 8 sqrt(15/16) = 7.746; the bit is 2.1 / 0.3 = 6 steps, rounded down.
+        let below = 7.745;
+        for (delta, whole) in [
+            ([below, 0.0, 0.0], true),
+            ([0.0; 3], true),
+            ([7.75, 0.0, 0.0], false),
+            ([3e38; 3], false),
+            ([1.0, f32::NAN, 1.0], false),
+            ([0.0, f32::NEG_INFINITY, 0.0], false),
+        ] {
+            let grid = Quantization { step: 0.3, rounding: Rounding::Nearest };
+            let mut values = std::vec![delta[0], delta[1], delta[2], 0.0];
+            let clipped = Delta::new(&mut values).clip_adaptive(norm, share, live);
+            assert_eq!(clipped.was_clipped(), !whole, "{delta:?}");
+            let symbols = clipped.quantize(&grid, 1).unwrap();
+            assert_eq!(symbols.values()[live], if whole { 6 } else { -6 }, "{delta:?}");
+            if delta.iter().any(|v| !v.is_finite()) {
+                assert_eq!(symbols.values()[..live], [0; 3]);
+            }
+        }
+        // Rotated, it is spread; what comes back is the float.
+        let mut values = std::vec![0.5, -0.25, 0.0, 0.0];
+        let clipped = Delta::new(&mut values).clip_adaptive(norm, share, live).rotate(3, 4);
+        let symbols = clipped.quantize(&Quantization { step: 1e-3, rounding: Rounding::Nearest }, 1).unwrap();
+        let mut back: Vec<f32> = symbols.values().iter().map(|q| *q as f32 * 1e-3).collect();
+        crate::privacy::rotate_back(&mut back, 3, 4);
+        assert!((back[live] - 2.0).abs() < 2e-3 && (back[0] - 0.5).abs() < 2e-3, "{back:?}");
+    }
+
     proptest! {
+        /// Delta and bit together keep the bound as a delta alone does, in integers, and the bit is one of two.
+        #[test]
+        fn the_bit_is_within_the_bound(
+            values in prop::collection::vec(adversarial(), 1..300), clip_norm in 1e-3f32..1e3, steps in 2.0f32..3e4,
+            part in 0.0f32..1.0, nearest in any::<bool>(), seed in any::<u64>(), rotated in any::<bool>(),
+        ) {
+            let rounding = if nearest { Rounding::Nearest } else { Rounding::Stochastic };
+            let grid = Quantization { step: clip_norm / steps * 0.999, rounding };
+            let share = (1.001 / steps).max(part * crate::checkin::MAX_BIT_SHARE);
+            let privacy = Privacy { clipping: Clipping::Adaptive { bit_share: share }, ..Privacy::new(clip_norm, Profile::Central) };
+            prop_assert!(privacy.validate(&grid, Weighting::Uniform).is_ok());
+            let mut copy = values.clone();
+            copy.push(0.0);
+            copy.resize(if rotated { copy.len().next_power_of_two() } else { copy.len() }, 0.0);
+            let mut clipped = Delta::new(&mut copy).clip_adaptive(clip_norm, share, values.len());
+            let was_clipped = clipped.was_clipped();
+            if rotated {
+                clipped = clipped.rotate(1, 2);
+            }
+            let symbols = clipped.quantize(&grid, seed).unwrap();
+            let noised = symbols.noise(&privacy, &mut ChaCha20Rng::from_seed([1; 32])).unwrap();
+            let bound = GridBound::new(clip_norm, grid.step).unwrap();
+            prop_assert!(bound.holds(noised.values()), "{:?}", noised.values());
+            if !rotated {
+                let bit = *noised.values().last().unwrap();
+                prop_assert_eq!(f64::from(bit.abs()), privacy.bit_steps(grid.step).unwrap());
+                prop_assert!(bit != 0 && (bit < 0) == was_clipped);
+            }
+        }
+
         /// The integer rule: whatever training made, what leaves is within the clip norm, exactly; and has its length.
         #[test]
         fn what_leaves_never_exceeds_the_bound(

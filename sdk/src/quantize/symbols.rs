@@ -2,7 +2,7 @@
 
 use super::{MAX_SYMBOL, Step, conditional};
 use crate::checkin::{Quantization, Rounding};
-use crate::privacy::{ClippedDelta, GridBound, GridBoundError};
+use crate::privacy::{ClippedDelta, GridBound, GridBoundError, sum_of_squares};
 
 /// A clipped delta on the plan's grid: integers whose sum of squares is at most that of the [`GridBound`], checked exactly.
 ///
@@ -32,7 +32,8 @@ pub struct Symbols<'a> {
 impl<'a> ClippedDelta<'a> {
     /// Puts every coordinate on the grid, in the same memory, so that the symbols together keep the clip norm: shortened first
     /// where rounding would lengthen them beyond it, and the zero vector if everything else fails. `seed` drives
-    /// stochastic rounding and must be fresh for every report.
+    /// stochastic rounding and must be fresh for every report. The bit of an adaptive clip, unless it was rotated, is set exactly
+    /// ([`GridBound::bit`]), and the others keep what its square leaves of the bound.
     ///
     /// Costs nine passes over the values, one with each coin and each look at the sum of squares.
     ///
@@ -46,9 +47,19 @@ impl<'a> ClippedDelta<'a> {
             Rounding::Nearest => None,
             Rounding::Stochastic => Some(seed),
         };
+        let bit = self.bit_share().map(|share| bound.bit(share));
+        // The bit's square is at most the bound's.
+        let limit = bound.squares() - bit.map_or(0, |bit| u128::from(bit.unsigned_abs()).pow(2));
+        let values = self.values;
+        let rounded = values.len() - usize::from(bit.is_some() && !values.is_empty());
         let conditional::Bounded { symbols, saturated } =
-            conditional::round_within(self.values, grid, coins, bound.squares());
-        Ok(Symbols { values: symbols, clip_norm, step, saturated })
+            conditional::round_within(&mut values[..rounded], grid, coins, limit);
+        debug_assert!(sum_of_squares(symbols) <= limit);
+        let values: &mut [i32] = bytemuck::cast_slice_mut(values);
+        if let (Some(bit), Some(last)) = (bit, values.last_mut()) {
+            *last = if f32::from_bits(*last as u32) > 0.0 { bit } else { -bit };
+        }
+        Ok(Symbols { values, clip_norm, step, saturated })
     }
 }
 

@@ -244,16 +244,16 @@ mod tests {
 
     #[test]
     fn a_record_is_a_line_of_json() {
-        let line = record(3).to_string();
+        let line = record(4).to_string();
         assert_eq!(
             line,
-            "{\"time_ms\":1003,\"population\":\"0000000000000abc\",\"plan\":\"00000007\",\"round\":3,\
-             \"report\":\"00000056\",\"bytes\":900,\"growth_bytes\":0,\"profile\":\"distributed\",\"clip_norm\":0.5,\
+            "{\"time_ms\":1004,\"population\":\"0000000000000abc\",\"plan\":\"00000007\",\"round\":4,\
+             \"report\":\"00000051\",\"bytes\":900,\"growth_bytes\":0,\"profile\":\"distributed\",\"clip_norm\":0.5,\
              \"noise_multiplier\":1.25,\"shares\":40}"
         );
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["shares"], 40);
-        let odd = EgressRecord { clip_norm: f32::NAN, noise_multiplier: f32::INFINITY, ..record(2) }.to_string();
+        let odd = EgressRecord { clip_norm: f32::NAN, noise_multiplier: f32::INFINITY, ..record(3) }.to_string();
         let value: serde_json::Value = serde_json::from_str(&odd).unwrap();
         assert!(value["clip_norm"].is_null() && value["profile"] == "central");
     }

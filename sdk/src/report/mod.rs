@@ -12,7 +12,7 @@ pub use egress::EgressRecord;
 pub use egress_log::{EGRESS_SLOT, EgressLog, EgressLogError};
 pub use growth::{GrowthError, growth_bound};
 
-use crate::checkin::{Path, Plan, Profile};
+use crate::checkin::{Path, Plan, Privacy, Profile};
 use crate::model::{Graph, Parameters};
 use crate::privacy::{NoisedSymbols, rotated_len};
 use crate::range_coder::{CodeError, DecodeError, DecodeTensors, Decoder, EncodeTensors, Encoder, Support};
@@ -35,7 +35,7 @@ pub struct Header {
     pub round: u32,
     /// Aggregation weight.
     pub weight: u32,
-    /// Number of symbols: the live coordinates, or as many as their rotation has.
+    /// Number of symbols: the live coordinates, with the clip bit if the plan asks for it, or as many as their rotation has.
     pub live: u32,
     /// The grid's step.
     pub step: f32,
@@ -110,13 +110,13 @@ fn rotated_support(len: usize) -> Support<'static> {
     Support::Dense { rows: (len / cols.max(1) as usize) as u32, cols }
 }
 
-/// Number of symbols of a report: the live coordinates, or as many as their rotation has.
-pub fn symbols_of(profile: Profile, graph: &Graph) -> usize {
-    match profile {
-        Profile::Distributed(_) => rotated_len(graph.live),
-        _ => graph.live,
-    }
+/// Number of symbols of a report: the live coordinates, a clip bit if the plan asks for one, or as many as their rotation has.
+pub fn symbols_of(privacy: &Privacy, graph: &Graph) -> usize {
+    privacy.symbols(graph.live)
 }
+
+/// The clip bit as the coder sees it, behind all tensors.
+const BIT: Support<'static> = Support::Dense { rows: 1, cols: 1 };
 
 impl NoisedSymbols<'_> {
     /// Codes the symbols and puts the header before them; returns the report's length. `fingerprint` is the plan's, `weight`
@@ -148,6 +148,10 @@ impl NoisedSymbols<'_> {
             for (support, live) in supports(graph, row_ptrs, columns) {
                 encoder.tensor(&support, &self.values[at..at + live]).map_err(ReportError::Code)?;
                 at += live;
+            }
+            if plan.privacy.bit_share().is_some() {
+                encoder.tensor(&BIT, &self.values[at..at + 1]).map_err(ReportError::Code)?;
+                at += 1;
             }
         }
         let payload = encoder.finish().map_err(ReportError::Code)?;
@@ -204,7 +208,7 @@ impl<'a> Report<'a> {
     }
 
     /// Decodes the symbols; `each` gets `(index, symbol)` of the non-zero ones, ascending: the index of a live coordinate, or
-    /// in the rotated vector if the header's profile is [`Profile::Distributed`].
+    /// in the rotated vector if the header's profile is [`Profile::Distributed`]. The clip bit, if the header counts one, comes last.
     ///
     /// # Errors
     /// [`DecodeError`] says where the payload stops making sense; what `each` got before must then be dropped.
@@ -217,11 +221,17 @@ impl<'a> Report<'a> {
     ) -> Result<(), DecodeError> {
         let mut decoder = Decoder::begin(self.payload, scratch)?;
         if let Profile::Distributed(_) = self.header.profile {
-            decoder.tensor(&rotated_support(rotated_len(graph.live)), &mut each)?;
+            // Of the two lengths that are possible, as the header is not to be believed.
+            let (without, with) = (rotated_len(graph.live), rotated_len(graph.live.saturating_add(1)));
+            let length = if self.header.live as usize == with { with } else { without };
+            decoder.tensor(&rotated_support(length), &mut each)?;
             return decoder.finish();
         }
         for (support, _) in supports(graph, parameters.row_ptrs, parameters.columns) {
             decoder.tensor(&support, &mut each)?;
+        }
+        if self.header.live as usize == graph.live.saturating_add(1) {
+            decoder.tensor(&BIT, &mut each)?;
         }
         decoder.finish()
     }

@@ -5,6 +5,7 @@
 //! can be [saved](Session::save) and later [restored](Session::restore); the report is the same to the byte.
 
 mod debit;
+mod derive;
 mod examples;
 mod outcome;
 mod privatize;
@@ -89,6 +90,8 @@ struct TaskNames {
     base: Option<u32>,
     /// Of the plan.
     fingerprint: u32,
+    /// Made of the seed and the plan's bytes: see [`derive`].
+    key: [u8; 32],
 }
 
 /// The assignment.
@@ -167,7 +170,7 @@ pub struct Session<'a> {
     setbacks: u8,
 }
 
-/// Independent streams of the session's seed.
+/// Independent streams of the session's seed; noise and rounding are of keys that are made of it: see [`derive`].
 #[derive(Clone, Copy)]
 enum Purpose {
     Shuffle = 1,
@@ -175,6 +178,7 @@ enum Purpose {
     Rounding = 3,
     Retry = 4,
     Dropout = 5,
+    Report = 6,
 }
 
 impl<'a> Session<'a> {
@@ -333,9 +337,7 @@ impl<'a> Session<'a> {
     }
 
     fn stream(&self, purpose: Purpose) -> ChaCha20Rng {
-        let mut rng = ChaCha20Rng::from_seed(self.seed);
-        rng.set_stream(purpose as u64);
-        rng
+        stream(self.seed, purpose)
     }
 
     fn batches(&self, store: &dyn ExampleStore) -> Batches {
@@ -408,6 +410,12 @@ impl<'a> Session<'a> {
         self.waiting = None;
         Poll::Working { done: 0, of: 0 }
     }
+}
+
+fn stream(key: [u8; 32], purpose: Purpose) -> ChaCha20Rng {
+    let mut rng = ChaCha20Rng::from_seed(key);
+    rng.set_stream(purpose as u64);
+    rng
 }
 
 /// Memory of a step with its examples in it: activations, gradients, targets, examples.

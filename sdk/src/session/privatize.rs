@@ -1,7 +1,8 @@
 //! From trained parameters to a report: delta, clip, rotate, quantise, noise, code, in one piece of work.
 
+use super::derive::report_key;
 use super::examples::mean_of_examples;
-use super::{Abandoned, Poll, Purpose, Session, Stage};
+use super::{Abandoned, Poll, Purpose, Session, Stage, stream};
 use crate::arena::cast;
 use crate::checkin::{Clipping, Path, Weighting};
 use crate::model::{Graph, mask};
@@ -12,8 +13,6 @@ use rand_core::Rng;
 impl Session<'_> {
     /// Every stage consumes the one before, so none can be left out.
     pub(super) fn privatize(&mut self, examples: u32) -> Poll {
-        let mut noise = self.stream(Purpose::Noise);
-        let seed = self.stream(Purpose::Rounding).next_u64();
         let Some(task) = &self.task else { return self.give_up(Abandoned::Internal) };
         let (memory, graph, plan) = (&task.memory, &task.graph, &task.plan);
         let [local, global] = self.arena.split([memory.local, memory.global]);
@@ -33,14 +32,18 @@ impl Session<'_> {
         let (row_ptrs, columns): (&mut [u32], &mut [u16]) = (cast(row_ptrs), cast(columns));
         // The values as they came are done with, and the report, which takes their place, has not begun.
         let spare = &mut report[..memory.global.len()];
-        let symbols = symbols_of(plan.privacy.profile, graph);
+        let symbols = symbols_of(&plan.privacy, graph);
         let delta = gather_live(graph, row_ptrs, columns, cast(local), cast(spare), symbols);
 
         let mut clipped = match plan.privacy.clipping {
             Clipping::Layers => delta.clip_layers(plan.privacy.clip_norm, layers(graph)),
+            Clipping::Adaptive { bit_share } => delta.clip_adaptive(plan.privacy.clip_norm, bit_share, graph.live),
             _ => delta.clip(plan.privacy.clip_norm),
         };
-        let norm = clipped.norm_before() as f32;
+        // A delta that was not finite counts as clipped: it was set to zero.
+        let (norm, was_clipped) = (clipped.norm_before() as f32, clipped.was_clipped());
+        let key = report_key(task.names.key, clipped.values);
+        let (seed, mut noise) = (stream(key, Purpose::Rounding).next_u64(), stream(key, Purpose::Noise));
         if let Some(distributed) = plan.privacy.distributed() {
             clipped = clipped.rotate(distributed.rotation, plan.round);
         }
@@ -50,8 +53,7 @@ impl Session<'_> {
         let Ok(symbols) = symbols.noise(&plan.privacy, &mut noise) else { return self.give_up(Abandoned::Internal) };
         self.metrics.examples = examples;
         self.metrics.norm = norm;
-        // A delta that was not finite counts as clipped: it was set to zero.
-        self.metrics.clipped = norm.is_nan() || norm > plan.privacy.clip_norm;
+        self.metrics.clipped = was_clipped;
         self.metrics.saturated = saturated;
 
         let weight = match plan.upload.weighting {

@@ -1,5 +1,6 @@
 //! The session's side of the protocol: one request at a time, repeated until it is answered.
 
+use super::derive::plan_key;
 use super::{Outcome, Poll, Purpose, Session, Stage, Task, TaskNames, Waiting};
 use crate::arena::{MemoryPlan, Region};
 use crate::checkin::{Plan, PlanError, RetryWindow};
@@ -112,8 +113,8 @@ impl Session<'_> {
                 self.piece_from_arena((round, base, offset), start, length);
             }
             Ok((Response::Task { task: id, checkpoint, base, .. }, payload)) => {
-                let (plan, fingerprint) = (Plan::decode(payload), Plan::fingerprint(payload));
-                self.task(TaskNames { id, checkpoint, base, fingerprint }, plan);
+                let (names, plan) = (self.names(id, checkpoint, base, payload), Plan::decode(payload));
+                self.task(names, plan);
             }
             Ok((response, _)) => self.answer(response),
             Err(_) => {}
@@ -124,12 +125,16 @@ impl Session<'_> {
         match Response::decode(body, version) {
             Ok((Response::Piece { round, base, offset }, payload)) => self.piece((round, base, offset), payload),
             Ok((Response::Task { task: id, checkpoint, base, .. }, payload)) => {
-                let names = TaskNames { id, checkpoint, base, fingerprint: Plan::fingerprint(payload) };
-                self.task(names, Plan::decode(payload));
+                self.task(self.names(id, checkpoint, base, payload), Plan::decode(payload));
             }
             Ok((response, _)) => self.answer(response),
             Err(_) => {}
         }
+    }
+
+    fn names(&self, id: u64, checkpoint: u32, base: Option<u32>, plan: &[u8]) -> TaskNames {
+        let (fingerprint, key) = (Plan::fingerprint(plan), plan_key(self.seed, id, plan));
+        TaskNames { id, checkpoint, base, fingerprint, key }
     }
 
     fn task(&mut self, names: TaskNames, plan: Result<Plan, PlanError>) {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 const MAGIC: [u8; 4] = *b"SKSS";
 const VERSION: u8 = 4;
 /// Longest encoded state, without the memory.
-const MAX_STATE: usize = 304 + 24 * crate::checkin::MAX_LAYERS;
+const MAX_STATE: usize = 344 + 24 * crate::checkin::MAX_LAYERS;
 
 #[derive(Serialize, Deserialize)]
 struct State {
@@ -50,6 +50,7 @@ struct SavedTask {
     checkpoint: u32,
     base: Option<u32>,
     fingerprint: u32,
+    key: [u8; 32],
     plan: Plan,
 }
 
@@ -154,6 +155,7 @@ impl<'a> Session<'a> {
             checkpoint: t.names.checkpoint,
             base: t.names.base,
             fingerprint: t.names.fingerprint,
+            key: t.names.key,
             plan: t.plan.clone(),
         });
         let state = State { id: self.id, seed: self.seed, stage, metrics: self.metrics, egress: self.egress, task };
@@ -219,14 +221,14 @@ impl<'a> Session<'a> {
         session.metrics = state.metrics;
         session.egress = state.egress;
         session.kept = kept;
-        if let Some(SavedTask { id, checkpoint, base, fingerprint, plan }) = state.task {
+        if let Some(SavedTask { id, checkpoint, base, fingerprint, key, plan }) = state.task {
             plan.validate().map_err(SaveError::Plan)?;
             if plan.population != session.config.population {
                 return Err(SaveError::Population);
             }
             session.config.policy.check(&plan).map_err(SaveError::Policy)?;
             session.config.policy.check_download(checkpoint).map_err(SaveError::Policy)?;
-            let names = TaskNames { id, checkpoint, base, fingerprint };
+            let names = TaskNames { id, checkpoint, base, fingerprint, key };
             let max_frame = session.config.max_frame;
             let task = Task::lay_out(&mut session.task, names, &plan, max_frame).map_err(SaveError::Plan)?;
             session.arena.check(task.memory.total).map_err(SaveError::Memory)?;

@@ -12,7 +12,9 @@ use siskin::data::SliceStore;
 use siskin::session::{Config, Outcome, Poll, Session};
 use siskin_server::optim::FedAvgConfig;
 use siskin_server::privacy::Noise;
-use siskin_server::round::{Answer, Close, GlobalModel, Optimizer, Pruning, Round, Selection, Server, Settings};
+use siskin_server::round::{
+    AdaptiveClip, Answer, Close, GlobalModel, Optimizer, Pruning, Round, Selection, Server, Settings,
+};
 
 const FRAME: usize = 16 * 1024;
 const EXAMPLES: usize = 40;
@@ -38,6 +40,7 @@ fn server() -> Server {
         close: Close::Deadline,
         training,
         privacy: Privacy { noise_multiplier: 1.0, ..Privacy::new(1.0, Profile::Central) },
+        adaptive: AdaptiveClip::default(),
         noise: Noise::Independent,
         quantization: Quantization { step: 0.1, rounding: Rounding::Stochastic },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000, probe: 0 },

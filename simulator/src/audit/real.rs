@@ -21,7 +21,9 @@ use siskin::session::{Abandoned, Config, Outcome, Poll, Session};
 use siskin_server::aggregate::{AddError, Closed, ModularSum, NormBound, Sum, SumPlan};
 use siskin_server::optim::FedAvgConfig;
 use siskin_server::privacy::Noise;
-use siskin_server::round::{Answer, Close, GlobalModel, Optimizer, Pruning, Round, Selection, Server, Settings};
+use siskin_server::round::{
+    AdaptiveClip, Answer, Close, GlobalModel, Optimizer, Pruning, Round, Selection, Server, Settings,
+};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
@@ -80,6 +82,7 @@ fn settings(claim: &Claim) -> Result<Settings, AuditError> {
         noise,
         cohort: claim.cohort,
         cohort_cap: None,
+        adaptive: AdaptiveClip::default(),
         over_selection: 1.0,
         min_fraction: 0.0,
         deadline_ms: 3_600_000,
@@ -267,7 +270,8 @@ impl Run for RealRun {
     }
 
     fn reports(&mut self, devices: &[Device]) -> Result<Vec<Vec<i32>>, AuditError> {
-        let length = symbols_of(self.claim.profile, &self.server.open()?.offer.graph);
+        let offer = self.server.open()?.offer;
+        let length = symbols_of(&offer.plan.privacy, &offer.graph);
         let dense = |sparse: Vec<(usize, i32)>| {
             let mut symbols = vec![0; length];
             for (i, q) in sparse {

@@ -14,7 +14,7 @@ use siskin::model::{Buffers, Draw, Graph, train_step};
 use siskin::session::Config;
 use siskin_server::optim::FedAvgConfig;
 use siskin_server::privacy::Noise;
-use siskin_server::round::{Close, GlobalModel, Optimizer, Pruning, Selection, Server, Settings, select};
+use siskin_server::round::{AdaptiveClip, Close, GlobalModel, Optimizer, Pruning, Selection, Server, Settings, select};
 use std::time::{Duration, Instant};
 
 const COHORT: usize = 100;
@@ -109,6 +109,7 @@ fn server(benchmark: &Benchmark, codec: Codec) -> Result<Server, RunError> {
         close: Close::Deadline,
         training: training(),
         privacy: Privacy::new(codec.clip_norm, Profile::Central),
+        adaptive: AdaptiveClip::default(),
         noise: Noise::Independent,
         quantization: Quantization { step, rounding: Rounding::Stochastic },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 1 << 20, probe: 0 },

@@ -25,7 +25,9 @@ use siskin::checkin::{
     ShareNoise as Share, Upload, Weighting as Weight,
 };
 use siskin_server::optim::{FedAdamConfig, FedAvgConfig};
-use siskin_server::round::{Algorithm, Close, Optimizer as ServerOptimizer, Selection, Settings, finest_step};
+use siskin_server::round::{
+    AdaptiveClip, Algorithm, Close, Optimizer as ServerOptimizer, Selection, Settings, bit_share, finest_step,
+};
 use std::path::PathBuf;
 
 /// All settings, section by section.
@@ -128,6 +130,8 @@ section!(
         clip_norm: f32 = 1.0,
         clipping: Clipping = Clipping::Delta,
         example_norm: f32 = 1.0,
+        target_quantile: f64 = 0.5,
+        clip_rate: f64 = 0.2,
         noise_multiplier: f32 = 2.0,
         profile: Profile = Profile::Central,
         share_noise: ShareNoise = ShareNoise::Gaussian,
@@ -176,6 +180,8 @@ pub enum Clipping {
     Layers,
     /// The gradient of each example.
     Examples,
+    /// The delta, to a norm that follows a quantile of all.
+    Adaptive,
 }
 
 /// The distribution of a share.
@@ -270,6 +276,8 @@ impl RunConfig {
                 Clipping::Delta => Clip::Delta,
                 Clipping::Layers => Clip::Layers,
                 Clipping::Examples => Clip::Examples { norm: privacy.example_norm },
+                // The bit's part comes with the grid.
+                Clipping::Adaptive => Clip::Adaptive { bit_share: 0.0 },
             },
             noise_multiplier: privacy.noise_multiplier,
             profile: match privacy.profile {
@@ -297,6 +305,7 @@ impl RunConfig {
             close: self.fleet.close,
             training: self.training.plan(),
             privacy,
+            adaptive: AdaptiveClip { target: self.privacy.target_quantile, rate: self.privacy.clip_rate },
             noise: siskin_server::privacy::Noise::Independent,
             quantization: Quantization {
                 step: step as f32,
@@ -328,6 +337,9 @@ impl RunConfig {
         // Shared noise has the finest grid that its modulus holds.
         if let Some(step) = finest_step(&privacy, live, settings.most_reports()) {
             settings.quantization.step = step;
+        }
+        if let Clip::Adaptive { bit_share: share } = &mut settings.privacy.clipping {
+            *share = bit_share(&privacy, settings.quantization.step, self.fleet.cohort);
         }
         settings
     }

@@ -150,7 +150,7 @@ fn suggestion(key: &str) -> String {
 }
 
 fn check(config: &RunConfig) -> Result<(), ConfigError> {
-    let ranges: [(&str, f64, f64, f64); 25] = [
+    let ranges: [(&str, f64, f64, f64); 27] = [
         ("mean", config.data.mean, -1e9, 1e9),
         ("deviation", config.data.deviation, 1e-9, 1e9),
         ("rounds", f64::from(config.fleet.rounds), 1.0, 1e6),
@@ -167,6 +167,8 @@ fn check(config: &RunConfig) -> Result<(), ConfigError> {
         ("clip_norm", f64::from(config.privacy.clip_norm), 1e-9, 1e9),
         ("noise_multiplier", f64::from(config.privacy.noise_multiplier), 0.0, 1e6),
         ("example_norm", f64::from(config.privacy.example_norm), 1e-9, 1e9),
+        ("target_quantile", config.privacy.target_quantile, 0.001, 0.999),
+        ("clip_rate", config.privacy.clip_rate, 1e-6, 5.0),
         ("modulus_bits", f64::from(config.privacy.modulus_bits), 8.0, 24.0),
         ("dp_delta", config.privacy.dp_delta, 1e-300, 0.999),
         ("step", f64::from(config.compression.step), 1e-6, 1e6),

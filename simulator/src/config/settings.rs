@@ -108,14 +108,16 @@ pub const SETTINGS: &[Setting] = &[
     ),
     s("privacy", "epsilon", "", "target of `uls`, `els` and `blt` at `dp_delta`, for the whole run"),
     s("privacy", "noise_buffers", "", "of `blt`: models that the server keeps for its noise, 1 to 4"),
-    s("privacy", "clip_norm", "params", "L2 bound of a delta"),
+    s("privacy", "clip_norm", "params", "L2 bound of a delta; where it starts, with `adaptive` clipping"),
     s(
         "privacy",
         "clipping",
         "",
-        "`delta`, `layers` (each to its part of the bound) or `examples` (each gradient; one step)",
+        "`delta`, `layers` (each to its part of the bound), `examples` (each gradient; one step) or `adaptive` (clip_norm follows the deltas' norms)",
     ),
     s("privacy", "example_norm", "", "L2 bound of the gradient of one example, where `examples` are clipped"),
+    s("privacy", "target_quantile", "", "part of the deltas that `adaptive` clipping leaves as they are"),
+    s("privacy", "clip_rate", "", "how fast the clip norm moves then: by this power of e, times what the part is off"),
     s("privacy", "noise_multiplier", "clip norms", "standard deviation of the noise on the sum; 0 is none"),
     s(
         "privacy",

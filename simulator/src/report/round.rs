@@ -23,6 +23,10 @@ pub struct RoundRecord {
     pub clipped_fraction: Option<f64>,
     /// L2 bound C that held in this round, in units of the params.
     pub clip_norm: Option<f64>,
+    /// Noised estimate of the part of the deltas that were within it, `[0, 1]`, by which the next round's C moved; absent
+    /// unless clipping is adaptive.
+    #[serde(default)]
+    pub unclipped_estimate: Option<f64>,
     /// Examples that the cohort trained on, each counted once a local epoch.
     pub examples: u64,
     /// Bytes from the server to the cohort, as they crossed the transport.

@@ -54,6 +54,7 @@ fn sample(rounds: u64) -> RunReport {
             reclipped: round % 11 / 10,
             clipped_fraction: Some(0.9 - 0.5 * (-t).exp()),
             clip_norm: Some(0.5),
+            unclipped_estimate: None,
             examples: 240,
             bytes_down: StageBytes {
                 check_in: 640,

@@ -112,6 +112,7 @@ pub fn run_round(
         abandoned: !closed.stepped,
         reclipped: closed.reclipped,
         clip_norm: Some(f64::from(plan.privacy.clip_norm)),
+        unclipped_estimate: closed.unclipped,
         sparsity: Some(server.model().sparsity()),
         epsilon: Some(closed.guarantee.epsilon).filter(|e| e.is_finite()),
         virtual_time_s: Some(closed.closed_ms as f64 / 1e3),

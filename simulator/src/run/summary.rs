@@ -1,7 +1,7 @@
 //! What the report says beside the rounds: data, model, devices, privacy, settings.
 
 use super::{Evaluator, RunError, claim};
-use crate::config::{Profile, RunConfig, SETTINGS, ShareNoise, describe};
+use crate::config::{Clipping, Profile, RunConfig, SETTINGS, ShareNoise, describe};
 use crate::data::Federated;
 use crate::fleet::{Purpose, stream};
 use crate::report::{
@@ -274,13 +274,17 @@ fn privacy(config: &RunConfig, server: &Server) -> Result<PrivacyStatement, RunE
         },
         sampling_enforced,
         mechanism: format!(
-            "{}; accountant {:?}",
+            "{}{}; accountant {:?}",
             match (config.privacy.profile, config.privacy.share_noise) {
                 (Profile::Central, _) => "Gaussian, added by the server to the integer sum",
                 (Profile::Local, _) => "discrete Gaussian on the grid, all of it added by every device",
                 (Profile::Distributed, ShareNoise::Gaussian) => "discrete Gaussian on the grid, shared by the devices",
                 (Profile::Distributed, ShareNoise::Skellam) =>
                     "Skellam on the grid, shared by the devices; not accounted yet",
+            },
+            match config.privacy.clipping {
+                Clipping::Adaptive => ", with the clip bit as one more coordinate of the bounded report",
+                _ => "",
             },
             guarantee.accountant
         ),

@@ -10,7 +10,7 @@ mod problem;
 
 use libfuzzer_sys::fuzz_target;
 use problem::{Profile, profiles, rng};
-use siskin::report::{Header, Report};
+use siskin::report::{Header, Report, symbols_of};
 use siskin::wire::{Capabilities, Frame, PROTOCOL_VERSION, Request, Response, checksum};
 use siskin_server::round::{Answer, Round};
 use std::sync::OnceLock;
@@ -25,17 +25,18 @@ fn ask(round: &Round, request: &Request<'_>, payload: &[u8]) -> Response {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    static PROFILES: OnceLock<[Profile; 2]> = OnceLock::new();
-    let [dense, sparse] = PROFILES.get_or_init(|| {
+    static PROFILES: OnceLock<[Profile; 3]> = OnceLock::new();
+    let profiles = PROFILES.get_or_init(|| {
         let mut profiles = profiles();
         for profile in &mut profiles {
             profile.settings.min_fraction = 0.0;
         }
-        [profiles.swap_remove(0), profiles.swap_remove(2)]
+        ["mlp-dense", "mlp-sparse-80", "mlp-dense-adaptive"]
+            .map(|name| profiles.swap_remove(profiles.iter().position(|p| p.name == name).unwrap()))
     });
     let _ = Report::parse(bytes);
     let Some((first, payload)) = bytes.split_first() else { return };
-    let profile = if first & 1 == 0 { dense } else { sparse };
+    let profile = &profiles[usize::from(first % 3)];
     let mut server = profile.server(1024);
     let before = server.model().params().to_vec();
     let round = server.open().unwrap();
@@ -44,9 +45,9 @@ fuzz_target!(|bytes: &[u8]| {
         plan: round.offer.fingerprint,
         round: 0,
         weight: 1,
-        live: round.offer.graph.live as u32,
+        live: symbols_of(&plan.privacy, &round.offer.graph) as u32,
         step: plan.quantization.step,
-        source: plan.privacy.source,
+        profile: plan.privacy.profile,
         payload: payload.len() as u32,
         growth: 0,
         checksum: checksum(payload),

@@ -13,6 +13,10 @@
 //! reveal what was noised: Mironov 2012.) Targets agree to the bit.
 //!
 //! Each takes a variable number of words, so its time depends on the sample, not on what the sample is added to.
+//!
+//! In the time of a 64-bit word of ChaCha20, measured side by side (`benches/noise.rs` has the numbers and the machine's load): a
+//! coin [`bernoulli_exp`] 2 to 8, a discrete Gaussian 22 to 40 for deviations of 0.5 to 65,536, a Skellam 21, 40, 440 and 13,000 for
+//! deviations of 0.5, 2, 10 and 64.
 
 mod bernoulli;
 mod gaussian;

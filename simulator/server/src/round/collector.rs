@@ -4,7 +4,8 @@ use super::grid::{ModulusError, check_modulus};
 use super::{Close, Offer, Settings};
 use crate::aggregate::{AddError, BoundError, ModularSum, NormBound, Sum, SumPlan};
 use crate::privacy::{NoiseError, NoiseMultiplier};
-use siskin::checkin::{Profile, Weighting};
+use siskin::checkin::{Privacy, Profile, Weighting};
+use siskin::model::Graph;
 use siskin::range_coder::{EntropyCoder, RowColumn};
 use siskin::report::{ROTATED_COLUMNS, Report, symbols_of};
 use siskin::wire::UploadStatus;
@@ -117,9 +118,22 @@ fn norm_of_a_report(settings: &Settings, live: usize) -> f32 {
     }
 }
 
+/// False if the clip bit is one that no honest device sends: it would move the clip norm by more than one device may. Only
+/// where the bit comes as it was set; under noise of a device's own nothing is known of it.
+fn has_whole_bit(privacy: &Privacy, step: f32, graph: &Graph, symbols: &[(usize, i32)]) -> bool {
+    match privacy.bit_steps(step) {
+        Some(bit) if privacy.profile == Profile::Central || privacy.noise_multiplier == 0.0 => {
+            privacy.distributed().is_some()
+                || symbols.last().is_some_and(|(at, q)| *at == graph.live && f64::from(q.unsigned_abs()) == bit)
+        }
+        _ => true,
+    }
+}
+
 impl Collector {
     pub(crate) fn new(settings: &Settings, offer: &Offer) -> Result<Self, CollectorError> {
-        let bound = NormBound::new(norm_of_a_report(settings, offer.graph.live), settings.quantization.step)?;
+        let coordinates = settings.privacy.coordinates(offer.graph.live);
+        let bound = NormBound::new(norm_of_a_report(settings, coordinates), settings.quantization.step)?;
         let max_weight = match settings.upload.weighting {
             Weighting::Uniform => 1,
             Weighting::Examples { cap } => cap.max(1),
@@ -128,13 +142,13 @@ impl Collector {
         if settings.privacy.noise_multiplier > 0.0 && settings.privacy.profile == Profile::Central {
             plan = plan.with_noise(NoiseMultiplier::new(f64::from(settings.privacy.noise_multiplier))?);
         }
-        let live = offer.graph.live;
         let sum = match settings.privacy.distributed() {
             Some(distributed) => {
+                let live = offer.graph.live;
                 check_modulus(&settings.privacy, settings.quantization.step, live, settings.most_reports())?;
-                Tally::Modular(ModularSum::new(live, distributed))
+                Tally::Modular(ModularSum::new(coordinates, distributed))
             }
-            None => Tally::Clipped(Sum::new(live, plan)),
+            None => Tally::Clipped(Sum::new(coordinates, plan)),
         };
         let widest = offer.graph.tensors.iter().map(|t| t.cols).max().unwrap_or(0).max(ROTATED_COLUMNS);
         Ok(Self {
@@ -229,7 +243,7 @@ impl Collector {
         let plan = &offer.plan;
         let belongs = header.plan == offer.fingerprint
             && header.round == plan.round
-            && header.live as usize == symbols_of(plan.privacy.profile, &offer.graph)
+            && header.live as usize == symbols_of(&plan.privacy, &offer.graph)
             && header.step.to_bits() == plan.quantization.step.to_bits()
             && header.profile == plan.privacy.profile;
         if !belongs {
@@ -238,7 +252,10 @@ impl Collector {
         self.symbols.clear();
         let symbols = &mut self.symbols;
         let decoded = report.symbols(&offer.graph, &offer.patterns(), &mut self.scratch, |i, q| symbols.push((i, q)));
-        if decoded.is_err() || !self.read_growth(offer, &report) {
+        if decoded.is_err() || !has_whole_bit(&plan.privacy, plan.quantization.step, &offer.graph, &self.symbols) {
+            return false;
+        }
+        if !self.read_growth(offer, &report) {
             return false;
         }
         // The whole report is good: both sums take it, or none.

@@ -29,7 +29,7 @@ pub struct ModulusError {
 fn deviation(privacy: &Privacy, shares: u32, live: usize, reports: u64) -> f64 {
     let n = reports as f64;
     let share = f64::from(privacy.noise_multiplier).powi(2) / f64::from(shares);
-    libm::sqrt(n * n / rotated_len(live) as f64 + n * share)
+    libm::sqrt(n * n / rotated_len(privacy.coordinates(live)) as f64 + n * share)
 }
 
 /// The step of the finest grid, in the units of the params, on which `reports` reports of `live` coordinates do not wrap and the

@@ -1,5 +1,6 @@
 //! From one round to the next: pick a cohort, offer a plan and a checkpoint, collect reports, step, mask again, account.
 
+mod adaptive;
 mod collector;
 mod form;
 mod grid;
@@ -12,6 +13,7 @@ mod server;
 mod settings;
 mod units;
 
+pub use adaptive::{AdaptiveClip, bit_share};
 pub use collector::{Collected, Collector, Counts, Tally};
 pub use grid::{ModulusError, finest_step};
 pub use model::{GlobalModel, ModelError, TensorView};

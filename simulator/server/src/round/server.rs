@@ -1,5 +1,6 @@
 //! The server of one population: opens rounds, closes them, and knows what they cost in privacy.
 
+use super::adaptive::ClipState;
 use super::collector::{Collector, CollectorError, Tally};
 use super::form::Masks;
 use super::model::bitmap;
@@ -14,7 +15,6 @@ use crate::privacy::{CorrelatedNoise, NoiseError, StateError};
 use rand_core::{CryptoRng, Rng};
 use siskin::checkin::{Distributed, Profile};
 use siskin::model::sparsity::Bitmap;
-use siskin::privacy::rotated_len;
 use siskin_accounting::correlated::{ParticipationLog, StrategyError, Violation};
 use siskin_accounting::{Adjacency, Enforcement, Event, Guarantee, Ledger};
 use std::num::NonZeroU64;
@@ -84,6 +84,8 @@ pub struct Closed {
     pub needed: u64,
     /// L2 norm of the mean delta.
     pub update_norm: Option<f64>,
+    /// With adaptive clipping, the estimate of the part of the deltas that were not clipped, in `[0, 1]`.
+    pub unclipped: Option<f64>,
     /// When the round closed, ms after it opened.
     pub closed_ms: u64,
     /// Privacy so far.
@@ -103,6 +105,8 @@ pub struct Server {
     log: ParticipationLog,
     round: u32,
     max_frame: usize,
+    /// What stays of clip norm and grid while the norm moves.
+    clip: ClipState,
     /// Of the rounds before, as their devices may have kept them.
     masks: Masks,
 }
@@ -138,7 +142,9 @@ impl Server {
             Ledger::unsampled(Adjacency::ZeroOut, u64::from(rounds.max(1)))?
         };
         let plan = settings.noise.plan(f64::from(settings.privacy.noise_multiplier))?;
-        let correlated = plan.map(|plan| CorrelatedNoise::new(plan, &model.mask(), model.size())).transpose()?;
+        let (mask, params) = noise_mask(&settings, &model);
+        let correlated = plan.map(|plan| CorrelatedNoise::new(plan, &mask, params)).transpose()?;
+        let clip = ClipState::new(&settings);
         let server = Self {
             settings,
             population,
@@ -149,6 +155,7 @@ impl Server {
             log: ParticipationLog::new(),
             round: 0,
             max_frame,
+            clip,
             masks: Masks::default(),
         };
         server.open()?;
@@ -185,9 +192,7 @@ impl Server {
 
     /// What the next round promises to the accountant; none without noise.
     pub fn promise(&self) -> Option<Promise> {
-        let live = self.model.carried();
-        let coordinates = if self.settings.privacy.distributed().is_some() { rotated_len(live) } else { live };
-        Promise::of(&self.settings, coordinates)
+        Promise::of(&self.settings, self.settings.privacy.symbols(self.model.carried()))
     }
 
     /// Privacy so far. With correlated noise: if everybody keeps to the rule of participation.
@@ -271,14 +276,14 @@ impl Server {
         let stepped = counts.accepted >= needed;
         self.admit(participants, counts.accepted)?;
         let reclipped = collected.sum.reclipped();
-        let mut update_norm = None;
-        let mut delta = None;
+        let (mut update_norm, mut delta, mut unclipped) = (None, None, None);
         if stepped {
-            let mean = match collected.sum {
+            let mut mean = match collected.sum {
                 Tally::Modular(sum) => {
                     let realised = NonZeroU64::new(counts.accepted).ok_or(MeanError::NoReports)?;
                     let denominator = self.denominator(1).unwrap_or(realised);
-                    sum.mean(self.settings.quantization.step, self.round, offer.graph.live, denominator)
+                    let coordinates = self.settings.privacy.coordinates(offer.graph.live);
+                    sum.mean(self.settings.quantization.step, self.round, coordinates, denominator)
                 }
                 Tally::Clipped(sum) => {
                     let fixed = self.denominator(sum.plan().max_weight.get());
@@ -297,6 +302,12 @@ impl Server {
                     }
                 }
             };
+            if self.settings.privacy.bit_share().is_some() {
+                // Every report has weight 1.
+                let divisor = self.denominator(1).map_or(counts.accepted, NonZeroU64::get);
+                let bits = f64::from(mean.pop().unwrap_or(0.0)) * divisor as f64;
+                unclipped = self.follow_norms(bits, counts.accepted);
+            }
             update_norm = Some(libm::sqrt(mean.iter().map(|v| f64::from(*v) * f64::from(*v)).sum()));
             delta = Some(self.step(&mean)?);
         } else if let Some(noise) = &mut self.correlated {
@@ -315,7 +326,7 @@ impl Server {
             _ => u64::from(self.settings.deadline_ms),
         };
         let guarantee = self.guarantee()?;
-        Ok(Closed { counts, reclipped, stepped, needed, update_norm, closed_ms, guarantee })
+        Ok(Closed { counts, reclipped, stepped, needed, update_norm, unclipped, closed_ms, guarantee })
     }
 
     /// With correlated noise, that everybody in a round is named and may be in it.
@@ -340,6 +351,19 @@ impl Server {
             }
             _ => fraction.max(1),
         }
+    }
+
+    /// Moves the clip norm by the sum of the clip bits, in the units of the params; gives the estimate that it went by.
+    ///
+    /// How many reports there are may be known where a missing one counts as zero. Where one more or less must not be told, the
+    /// planned cohort takes their place, which draws the estimate to a half, or from it if there are more: of the quantiles only the
+    /// median is then met exactly.
+    fn follow_norms(&mut self, bits: f64, accepted: u64) -> Option<f64> {
+        let hidden = self.settings.privacy.noise_multiplier > 0.0 && Self::sampling_is_enforced(&self.settings);
+        let reports = if hidden { u64::from(self.settings.cohort) } else { accepted };
+        let unclipped = self.clip.unclipped(&self.settings, bits, reports)?;
+        self.clip.follow(&mut self.settings, unclipped);
+        Some(unclipped)
     }
 
     /// With noise, a number that is fixed before the round; else what arrived.
@@ -391,11 +415,22 @@ impl Server {
             let round = self.round;
             set_mask(&mut *self.optimizer, &self.model).map_err(|source| ServerError::Optim { round, source })?;
             if let Some(noise) = &mut self.correlated {
-                noise.follow(&self.model.mask())?;
+                noise.follow(&noise_mask(&self.settings, &self.model).0)?;
             }
         }
         Ok(())
     }
+}
+
+/// The params that carry noise and their number, one bit each; the clip bit is one more behind them.
+fn noise_mask(settings: &Settings, model: &GlobalModel) -> (Vec<u8>, usize) {
+    let (mut mask, size) = (model.mask(), model.size());
+    if settings.privacy.bit_share().is_none() {
+        return (mask, size);
+    }
+    mask.resize((size + 1).div_ceil(8), 0);
+    mask[size / 8] |= 1 << (size % 8);
+    (mask, size + 1)
 }
 
 /// The mask of what lives, frozen or not: an optimizer zeroes everything else, and what is frozen has no delta.

@@ -1,6 +1,6 @@
 //! What the operator of a population decides.
 
-use super::Pruning;
+use super::{AdaptiveClip, Pruning};
 use crate::optim::{FedAdam, FedAdamConfig, FedAvg, FedAvgConfig, OptimError, ServerOptimizer};
 use crate::privacy::Noise;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ pub struct Settings {
     pub training: Training,
     /// Bound and noise.
     pub privacy: Privacy,
+    /// How the clip norm follows the deltas from round to round, where `privacy` says that it does.
+    pub adaptive: AdaptiveClip,
     /// How the server's noise hangs together from round to round, and who may then take part when.
     pub noise: Noise,
     /// The grid.
@@ -135,6 +137,7 @@ impl Settings {
         within("dp-delta", self.dp_delta, 1e-300, 0.999)?;
         within("noise multiplier", f64::from(self.privacy.noise_multiplier), 0.0, 1e6)?;
         within("clip norm", f64::from(self.privacy.clip_norm), 1e-12, 1e12)?;
+        self.adaptive.check()?;
         self.check_participation(population)
     }
 

@@ -69,10 +69,30 @@ pub(super) fn section(report: &RunReport) -> String {
         }],
         note: "Part of the cohort whose delta was longer than clip_norm.",
     };
+    let norms: Vec<(f64, f64)> =
+        report.rounds.iter().filter_map(|r| Some((r.round as f64, finite(r.clip_norm)?))).collect();
+    // One that stays where it is stands in the facts.
+    let moves = norms.windows(2).any(|pair| pair[0].1 != pair[1].1);
+    let norm = LineChart {
+        title: "Clip norm",
+        x_label: "round",
+        y_label: "C, L2 norm",
+        x_whole: true,
+        y_factor: 1.0,
+        series: vec![Series { name: "C", class: "s4", points: norms }],
+        note: "Adaptive: after each round C moves by a noised estimate of the part of the deltas within it.",
+    };
     let enforced = match finite(privacy.epsilon) {
         Some(_) if privacy.sampling_enforced => "yes: the run drew its cohorts so",
         Some(_) => "no: epsilon assumes it",
         None => "",
+    };
+    let ends = (report.rounds.first(), report.rounds.last());
+    let clip_norm = match ends {
+        (Some(first), Some(last)) if moves => {
+            format!("{} in the first round, {} in the last", real(first.clip_norm, 4), real(last.clip_norm, 4))
+        }
+        _ => setting(privacy.clip_norm),
     };
     let facts = facts(&[
         ("Epsilon", finite(privacy.epsilon).map_or(DASH.to_owned(), |e| real(Some(e), 4))),
@@ -83,10 +103,14 @@ pub(super) fn section(report: &RunReport) -> String {
         ("Sampling enforced", enforced.to_owned()),
         ("Mechanism", privacy.mechanism.clone()),
         ("Certified", if privacy.certificate.is_empty() { DASH.to_owned() } else { privacy.certificate.clone() }),
-        ("clip_norm C", setting(privacy.clip_norm)),
+        ("clip_norm C", clip_norm),
         ("noise_multiplier", setting(privacy.noise_multiplier)),
         ("Clipped again", format!("{} reports, by the server", super::count(report.totals.reclipped))),
     ]);
+    let mut shown = vec![spent.render(), clipped.render()];
+    if moves {
+        shown.push(norm.render());
+    }
     let lead = "Epsilon means nothing without its unit, adjacency, sampling and mechanism: quote them together.";
-    paragraph("lead", lead) + &facts + &charts(&[spent.render(), clipped.render()])
+    paragraph("lead", lead) + &facts + &charts(&shown)
 }

@@ -156,6 +156,7 @@ fn every_round(report: &RunReport) -> String {
         "Up",
         "Down",
         "Clipped",
+        "Clip norm",
         "Step norm",
         "Sparsity",
     ]
@@ -180,6 +181,7 @@ fn round_row(r: &RoundRecord) -> Vec<String> {
         bytes(r.bytes_up.total() as f64),
         bytes(r.bytes_down.total() as f64),
         percent(r.clipped_fraction),
+        real(r.clip_norm, 3),
         real(r.update_norm, 3),
         percent(r.sparsity),
     ]

@@ -15,7 +15,7 @@ use siskin::checkin::{
 use siskin::wire::FrameAssembler;
 use siskin_server::optim::FedAvgConfig;
 use siskin_server::privacy::Noise;
-use siskin_server::round::{Answer, Close, GlobalModel, Optimizer, Pruning, Selection, Server, Settings};
+use siskin_server::round::{AdaptiveClip, Answer, Close, GlobalModel, Optimizer, Pruning, Selection, Server, Settings};
 use std::error::Error;
 use std::io::{Read, Write};
 
@@ -40,6 +40,7 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
         },
         // Noise of the device, so that what is compared hangs on the session's randomness too.
         privacy: Privacy { noise_multiplier: 0.05, ..Privacy::new(0.5, Profile::Local) },
+        adaptive: AdaptiveClip::default(),
         noise: Noise::Independent,
         quantization: Quantization { step: 0.001, rounding: Rounding::Stochastic },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 1 << 16, probe: 0 },

@@ -281,7 +281,7 @@ fn whole_round(bench: &mut Bench<'_>, plan: &Plan) -> Outcome {
         .map_err(|_| "the report's symbols do not decode")?;
     let weight = if plan.upload.weighting == Weighting::Uniform { 1 } else { 20 };
     if nonzero < graph.live / 4
-        || parsed.header.live as usize != symbols_of(plan.privacy.profile, &graph)
+        || parsed.header.live as usize != symbols_of(&plan.privacy, &graph)
         || parsed.header.weight != weight
     {
         return Err("the report is not about this delta");

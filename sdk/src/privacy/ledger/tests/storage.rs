@@ -108,9 +108,9 @@ fn a_power_cut_at_any_byte_leaves_the_old_ledger_or_the_new() {
                         load(&mut memory).unwrap_or_else(|e| panic!("{rest:?}, change {i}, byte {power}: {e:?}"));
                     assert!(loaded == old || loaded.as_ref() == Some(new), "{rest:?}, change {i}, byte {power}");
                     if loaded == old {
-                        olds += 1
+                        olds += 1;
                     } else {
-                        news += 1
+                        news += 1;
                     }
                     // And life goes on.
                     store(&mut memory, new).unwrap();
