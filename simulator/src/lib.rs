@@ -8,6 +8,7 @@
 //! | [`mod@bench`] | measurements that a command prints |
 //! | [`codec`] | the codec beside published ones: cases as JSON, sizes |
 //! | [`compare`] | one run dense and pruned in several ways |
+//! | [`compare_privacy`] | example- against user-level sampling at equal compute |
 //! | [`config`] | settings: defaults, presets, file, flags |
 //! | [`data`] | data sets of many users |
 //! | [`fleet`] | the virtual devices |
@@ -24,6 +25,7 @@ pub mod audit;
 pub mod bench;
 pub mod codec;
 pub mod compare;
+pub mod compare_privacy;
 pub mod config;
 pub mod data;
 pub mod fine_tune;

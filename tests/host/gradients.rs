@@ -211,7 +211,7 @@ fn smooth_activations() {
 #[test]
 fn whole_blocks() {
     for frozen in [None, Some(2)] {
-        let mut layers = vec![
+        let mut layers = [
             dense(8),
             LayerSpec::Tanh.into(),
             dense(12),

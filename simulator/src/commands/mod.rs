@@ -1,11 +1,12 @@
-//! `siskin run | account | device | prune | compare-pruning | audit | codec | bench`, and with the feature `onnx`
-//! `import | export | fine-tune`.
+//! `siskin run | account | device | prune | compare-pruning | compare-privacy | audit | codec | bench`, and with the feature
+//! `onnx` `import | export | fine-tune`.
 
 mod account;
 mod audit;
 mod bench;
 mod codec;
 mod compare;
+mod compare_privacy;
 mod device;
 #[cfg(feature = "onnx")]
 mod export;
@@ -37,6 +38,7 @@ pub(crate) fn main() -> anyhow::Result<ExitCode> {
             .subcommand(compare::command())
             .subcommand(audit::command())
             .subcommand(codec::command())
+            .subcommand(compare_privacy::command())
             .subcommand(bench::command()),
     );
     #[cfg(feature = "onnx")]
@@ -51,6 +53,7 @@ pub(crate) fn main() -> anyhow::Result<ExitCode> {
         Some(("compare-pruning", compare)) => compare::main(compare),
         Some(("audit", audit)) => return audit::main(audit),
         Some(("codec", codec)) => codec::main(codec),
+        Some(("compare-privacy", compare)) => compare_privacy::main(compare),
         Some(("bench", bench)) => bench::main(bench),
         #[cfg(feature = "onnx")]
         Some(("import", import)) => import::main(import),
@@ -78,6 +81,7 @@ Examples:
   siskin compare-pruning --data DIR             dense and pruned runs side by side
   siskin audit --quick                          does the mechanism release what its claim says
   siskin codec --help                           the codec beside published ones
+  siskin compare-privacy --data FILE.tsv        example- against user-level sampling at equal compute
   siskin bench a1 --data DIR                    the side-by-side workload of simulators
   siskin bench sparse                           layers' training steps, sparse against dense
 

@@ -117,7 +117,7 @@ fn bad_tables_are_named() {
 #[test]
 fn numbers_are_normalised_behind_the_scaling() {
     let read = |set: &Federated| {
-        let mut all = vec![[0.0; 4]; 6];
+        let mut all = [[0.0; 4]; 6];
         for (i, (device, example)) in [(0, 0), (0, 1), (1, 0)].into_iter().enumerate() {
             set.fill(device, example, &mut all[i]);
         }

@@ -41,6 +41,8 @@ pub enum Purpose {
     Rotation = 9,
     /// Which examples are in a round of their device.
     Examples = 10,
+    /// Examples of users that are drawn.
+    Synthetic = 20,
 }
 
 /// Randomness of a simulation: ChaCha12 with a key that anybody can write down, so that a run can be repeated and its noise

@@ -1,8 +1,10 @@
-//! Files of a comparison.
+//! Files of comparisons.
 
 use super::json::{make_folder, write_whole};
-use super::{WriteError, render_comparison};
+use super::{WriteError, render_comparison, render_privacy_comparison};
 use crate::compare::Comparison;
+use crate::compare_privacy;
+use serde::Serialize;
 use std::path::Path;
 
 /// Writes the page and the figures. Each file is complete or, after an error or a crash, what it was before.
@@ -10,9 +12,25 @@ use std::path::Path;
 /// # Errors
 /// [`WriteError`].
 pub fn write_comparison(comparison: &Comparison, html: &Path, json: &Path) -> Result<(), WriteError> {
-    let mut text = serde_json::to_string_pretty(comparison).map_err(|source| WriteError::Encode { source })?;
+    write(comparison, &render_comparison(comparison), html, json)
+}
+
+/// The same for [`compare_privacy`].
+///
+/// # Errors
+/// [`WriteError`].
+pub fn write_privacy_comparison(
+    comparison: &compare_privacy::Comparison,
+    html: &Path,
+    json: &Path,
+) -> Result<(), WriteError> {
+    write(comparison, &render_privacy_comparison(comparison), html, json)
+}
+
+fn write(figures: &impl Serialize, page: &str, html: &Path, json: &Path) -> Result<(), WriteError> {
+    let mut text = serde_json::to_string_pretty(figures).map_err(|source| WriteError::Encode { source })?;
     text.push('\n');
     make_folder(html.parent().unwrap_or(Path::new("")))?;
     write_whole(json, text.as_bytes())?;
-    write_whole(html, render_comparison(comparison).as_bytes())
+    write_whole(html, page.as_bytes())
 }

@@ -409,3 +409,17 @@ fn errors_name_the_path_and_what_to_do() {
     assert!(late.contains(HTML_NAME), "{late}");
     assert_eq!(folder.names(), [HTML_NAME, JSON_NAME, "taken"], "no part of a file is left");
 }
+
+#[test]
+fn a_privacy_comparison_is_a_page_too() {
+    use crate::compare_privacy::{Common, Comparison, mean};
+    let options = mean::Options { users: 200, examples: 4, dims: 4, batch: 8, steps: 4, ..mean::Options::quick() };
+    let options = mean::Options { groups: vec![1, 4], epsilons: vec![4.0], ..options };
+    let report = mean::run(&options, &Common { seed: 1, dp_delta: 1e-5 }, || ()).unwrap();
+    let comparison = Comparison::new(vec!["a & b".to_owned()], 1, Some(report), None);
+    let text = parse(&render_privacy_comparison(&comparison));
+    assert_eq!(comparison.findings.len(), 2);
+    assert!(comparison.findings.iter().all(|found| text.contains(&found.text)), "{text}");
+    assert!(text.contains("Mean estimation") && !text.contains("Fine-tuning"), "a part that was not run is not shown");
+    parse(&render_privacy_comparison(&Comparison::default()));
+}

@@ -56,6 +56,11 @@ impl<'a> Evaluator<'a> {
         Self { graph: &offer.graph, patterns: offer.patterns(), values: offer.values(model) }
     }
 
+    /// Of a network without masks and its stored values.
+    pub(crate) fn of_values(graph: &'a Graph, values: Vec<f32>) -> Self {
+        Self { graph, patterns: Parameters { row_ptrs: &[], columns: &[], values: &[] }, values }
+    }
+
     /// Scores `count` examples, of each of which `fill` writes features and targets (one a position of the output, [`IGNORE`]
     /// for none); sums in a fixed order, whatever the number of threads.
     pub fn score(&self, count: usize, fill: impl Fn(usize, &mut [f32], &mut [u32]) + Sync) -> Score {

@@ -107,6 +107,7 @@ mod tests {
         Settings {
             population: "t".parse().unwrap(),
             cohort: 10,
+            cohort_cap: None,
             over_selection: 1.0,
             min_fraction: 0.0,
             deadline_ms: 1,

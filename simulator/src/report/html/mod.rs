@@ -4,7 +4,9 @@ mod audit;
 mod axis;
 mod bars;
 mod compare;
+mod compare_privacy;
 mod density;
+mod error_bars;
 mod lines;
 mod number;
 mod page;
@@ -17,6 +19,7 @@ mod traffic;
 
 pub use audit::render_audit;
 pub use compare::render_comparison;
+pub use compare_privacy::render_privacy_comparison;
 pub(crate) use lines::{LineChart, Series};
 pub(crate) use picture::picture;
 
