@@ -103,7 +103,7 @@ pub struct Check {
     pub claimed: String,
     /// What it came to.
     pub verdict: Verdict,
-    /// [`AuditReport::judge`]'s word.
+    /// The word of the report's judgement.
     pub passed: bool,
 }
 

@@ -197,7 +197,7 @@ fn shown(comparison: &Comparison) -> String {
     match &comparison.text {
         Some(report) => text_table(&mut out, report),
         None if comparison.mean.is_some() => {
-            out += "fine-tuning: left out (it needs --data with the text of many users)\n\n"
+            out += "fine-tuning: left out (it needs --data with the text of many users)\n\n";
         }
         None => {}
     }
