@@ -10,7 +10,7 @@ use crate::{Account, Adjacency, Composition, Enforcement, Error, Event, Ledger, 
 /// The least noise multiplier with which `rounds` Poisson-sampled rounds stay within (`epsilon`, `dp_delta`) under
 /// add/remove or zero-out.
 ///
-/// A [`Ledger`](crate::Ledger) that observes the rounds with the result shows an epsilon of at most `epsilon`, and no more
+/// A [`Ledger`] that observes the rounds with the result shows an epsilon of at most `epsilon`, and no more
 /// than 1e-4 below it, relatively. A rate of 0 needs no noise: 0 comes back. Cost: some ten accounts, that is a fraction of
 /// a second.
 ///
