@@ -1,9 +1,10 @@
 //! Weights in blocks of four outputs by one input, from the plan to the report: the same bits as compressed rows, whatever the
 //! shape and the mask; masks that are no whole blocks are refused on both sides; masks that change stay whole.
 
+use crate::answers::refused;
 use crate::device::{Lent, Line, MANY_POLLS, play};
 use crate::problem::{Examples, blocks, chain, config, conv, dense, mlp, plan_of, pruned, rng, server, settings};
-use crate::untrusted::{damage, encoded, with_examples};
+use crate::untrusted::{encoded, with_examples};
 use proptest::prelude::*;
 use siskin::arena::MemoryPlan;
 use siskin::checkin::{
@@ -171,7 +172,7 @@ proptest! {
         }
         let examples = Examples::new(&plan.model, 3, 7);
         let outcome = with_examples(&encoded(&plan), stream.len() as u32, &stream, 50, &examples).0;
-        match damage(outcome) {
+        match refused(outcome) {
             refused @ CheckpointError::Block { .. } => prop_assert_eq!(refused, error),
             // More of a first row than lives in all.
             CheckpointError::Live { tensor: of, expected, got } => {
@@ -195,7 +196,7 @@ fn a_mask_of_too_many_or_too_few_blocks_is_refused() {
         for i in (0..4).map(|row| row * 6 + column) {
             bad[16 + i / 8] ^= 1 << (i % 8);
         }
-        damage(with_examples(&encoded(&plan), bad.len() as u32, &bad, 50, &examples).0)
+        refused(with_examples(&encoded(&plan), bad.len() as u32, &bad, 50, &examples).0)
     };
     assert_eq!(with(0), CheckpointError::Live { tensor: 0, expected: live, got: live - 4 });
     assert!(matches!(with(1), CheckpointError::Live { tensor: 0, expected, .. } if expected == live));

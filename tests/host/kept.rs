@@ -1,5 +1,6 @@
 //! Devices that kept the masks of an earlier round: they download what changed, and make the same report to the byte.
 
+use crate::answers::{Answers, FRAME, device, refused};
 use crate::ask::{ask, check_in};
 use crate::device::{Lent, Line, MANY_POLLS};
 use crate::moved::{Moved, moving, wide};
@@ -9,10 +10,8 @@ use siskin::checkin::{
     CheckpointError, KeptMask, Policy, PolicyViolation, checkpoint_len, checkpoint_masks, masks_len,
 };
 use siskin::session::{Abandoned, Config, KeepError, Outcome, Poll, SaveError, Session};
-use siskin::wire::{Capabilities, Frame, PROTOCOL_VERSION, Request, Response, UploadStatus};
+use siskin::wire::{Capabilities, Frame, PROTOCOL_VERSION, Request, Response};
 use siskin_server::round::{Algorithm, Round, Server, Settings};
-
-const FRAME: usize = 1024;
 
 struct Played {
     outcome: Outcome,
@@ -180,72 +179,23 @@ fn changes_longer_than_whole_masks_are_not_offered() {
     assert_eq!(play(&round, 1, Some(&kept), &profile, &config(FRAME)).outcome, Outcome::Accepted);
 }
 
-/// A device with `kept` against a server that sends this, in pieces of `chunk` bytes; before each piece comes one of another
-/// form, which is not for it.
-fn with_changes(moved: &Moved, kept: Option<&[u8]>, task: (u32, Option<u32>), bytes: &[u8], chunk: usize) -> Outcome {
+/// A device with `kept` against a server that sends this, in pieces of `chunk` bytes.
+fn with_changes(
+    moved: &Moved,
+    kept: Option<&[u8]>,
+    task: (u32, Option<u32>),
+    checkpoint: &[u8],
+    chunk: usize,
+) -> Outcome {
     let mut lent = Lent::for_plan(&moved.round.offer.plan, FRAME);
-    let mut session = Session::new(lent.bytes(), config(FRAME), &mut rng(1)).unwrap();
+    let mut session = device(lent.bytes());
     if let Some(kept) = kept {
         session = session.with_mask(KeptMask::parse(kept).unwrap());
     }
-    answered(moved, &mut session, task, bytes, chunk)
-}
-
-fn answered(
-    moved: &Moved,
-    session: &mut Session<'_>,
-    (checkpoint, base): (u32, Option<u32>),
-    bytes: &[u8],
-    chunk: usize,
-) -> Outcome {
     let offer = &moved.round.offer;
-    let round = offer.plan.round;
-    for now in 0..10_000 {
-        match session.poll(now, &mut moved.profile.examples(1).store()) {
-            Poll::Finished(outcome) => return outcome,
-            Poll::Working { .. } => {}
-            Poll::Persist => unreachable!("there is no ledger"),
-            Poll::Receive { .. } => panic!("every request is answered"),
-            Poll::Send => {
-                let request = session.outgoing().to_vec();
-                session.sent();
-                let Frame::Whole { body, version, .. } = Frame::parse(&request, FRAME) else { panic!("no frame") };
-                let mut out = vec![0; 4096];
-                let n = match Request::decode(body, version).unwrap().0 {
-                    Request::CheckIn { .. } => {
-                        let task = Response::Task { task: 7, checkpoint, base, deadline_ms: 1000 };
-                        task.encode(&offer.plan_bytes, &mut out).unwrap()
-                    }
-                    Request::Fetch { offset, base: asked, .. } => {
-                        assert_eq!(asked, base, "the form that was announced");
-                        for other in [None, Some(1), base.map(|b| b ^ 1)].into_iter().filter(|other| *other != base) {
-                            let stale = Response::Piece { round, base: other, offset };
-                            let n = stale.encode(&[0xff; 30], &mut out).unwrap();
-                            session.receive(&out[..n]);
-                        }
-                        let rest = bytes.get(offset as usize..).unwrap_or_default();
-                        let piece = &rest[..rest.len().min(chunk)];
-                        Response::Piece { round, base, offset }.encode(piece, &mut out).unwrap()
-                    }
-                    Request::Upload { task, total, .. } => {
-                        Response::Received { task, upto: total, status: UploadStatus::Accepted }
-                            .encode(&[], &mut out)
-                            .unwrap()
-                    }
-                    Request::Abandon { .. } => 0,
-                };
-                session.receive(&out[..n]);
-            }
-        }
-    }
-    panic!("the session hangs")
-}
-
-fn refused(outcome: Outcome) -> CheckpointError {
-    match outcome {
-        Outcome::Abandoned { cause: Abandoned::Checkpoint(e), .. } => e,
-        other => panic!("{other:?}"),
-    }
+    let (plan, round) = (&offer.plan_bytes[..], offer.plan.round);
+    let answers = Answers { plan, task, checkpoint, chunk, round, stale: true };
+    answers.play(&mut session, &mut moved.profile.examples(1).store()).0
 }
 
 #[test]

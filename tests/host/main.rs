@@ -1,6 +1,7 @@
 //! A device and a server that talk, in one process: the public API of both, and nothing else.
 
 mod adaptive;
+mod answers;
 mod ask;
 mod bits;
 mod blocks;

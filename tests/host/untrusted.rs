@@ -1,6 +1,7 @@
 //! Bytes that nobody vouches for, at every door of the device and of the server: an error that says what, never a panic
 //! (overflow checks are on in debug builds), and never more influence than one honest report has.
 
+use crate::answers::{Answers, FRAME, device, refused};
 use crate::ask::{ask, check_in};
 use crate::device::{Lent, play};
 use crate::problem::{Examples, Profile, chain, config, dense, mlp, plan_of, profiles, rng};
@@ -10,10 +11,8 @@ use siskin::checkin::{CheckpointError, Layer, LayerSpec, ModelSpec, Path, Plan, 
 use siskin::model::Graph;
 use siskin::range_coder::{EncodeTensors, EntropyCoder, RowColumn, Support};
 use siskin::report::{Header, Report, supports};
-use siskin::session::{Abandoned, Outcome, Poll, Session};
-use siskin::wire::{Frame, Request, Response, UploadStatus, WireError, checksum};
-
-const FRAME: usize = 1024;
+use siskin::session::{Abandoned, Outcome};
+use siskin::wire::{Request, Response, UploadStatus, WireError, checksum};
 
 /// Some bytes put in the place of others.
 pub(crate) fn mutations() -> impl Strategy<Value = Vec<(prop::sample::Index, u8)>> {
@@ -187,52 +186,10 @@ pub(crate) fn with_examples(
     chunk: usize,
     examples: &Examples,
 ) -> (Outcome, Option<Vec<u8>>) {
-    let mut report = None;
-    let mut lent = Lent::new(200_000);
-    let mut session = Session::new(lent.bytes(), config(FRAME), &mut rng(1)).unwrap();
     let round = Plan::decode(plan).map_or(0, |p| p.round);
-    for now in 0..10_000 {
-        let poll = session.poll(now, &mut examples.store());
-        report = session.report().map(<[u8]>::to_vec).or(report);
-        match poll {
-            Poll::Finished(outcome) => return (outcome, report),
-            Poll::Working { .. } => {}
-            Poll::Persist => unreachable!("there is no ledger"),
-            Poll::Receive { .. } => panic!("every request is answered"),
-            Poll::Send => {
-                let request = session.outgoing().to_vec();
-                session.sent();
-                let Frame::Whole { body, version, .. } = Frame::parse(&request, FRAME) else { panic!("no frame") };
-                let mut out = vec![0; 4096];
-                let n = match Request::decode(body, version).unwrap().0 {
-                    Request::CheckIn { .. } => {
-                        let task = Response::Task { task: 7, checkpoint: announced, base: None, deadline_ms: 1000 };
-                        task.encode(plan, &mut out).unwrap()
-                    }
-                    Request::Fetch { offset, .. } => {
-                        let rest = checkpoint.get(offset as usize..).unwrap_or_default();
-                        let piece = &rest[..rest.len().min(chunk)];
-                        Response::Piece { round, base: None, offset }.encode(piece, &mut out).unwrap()
-                    }
-                    Request::Upload { task, total, .. } => {
-                        Response::Received { task, upto: total, status: UploadStatus::Accepted }
-                            .encode(&[], &mut out)
-                            .unwrap()
-                    }
-                    Request::Abandon { .. } => 0,
-                };
-                session.receive(&out[..n]);
-            }
-        }
-    }
-    panic!("the session hangs")
-}
-
-pub(crate) fn damage(outcome: Outcome) -> CheckpointError {
-    match outcome {
-        Outcome::Abandoned { cause: Abandoned::Checkpoint(e), .. } => e,
-        other => panic!("{other:?}"),
-    }
+    let answers = Answers { plan, task: (announced, None), checkpoint, chunk, round, stale: false };
+    let mut lent = Lent::new(200_000);
+    answers.play(&mut device(lent.bytes()), &mut examples.store())
 }
 
 #[test]
@@ -245,7 +202,7 @@ fn a_bad_checkpoint_is_refused_by_name() {
     let changed = |at: usize, byte: u8| {
         let mut bad = good.clone();
         bad[at] = byte;
-        damage(with_checkpoint(&plan, len, &bad, 100))
+        refused(with_checkpoint(&plan, len, &bad, 100))
     };
     assert_eq!(changed(0, b'X'), CheckpointError::Header);
     assert_eq!(changed(4, 9), CheckpointError::Header);
@@ -262,14 +219,14 @@ fn a_bad_checkpoint_is_refused_by_name() {
         assert!(!f32::from_bits(bits).is_finite());
         CheckpointError::NotFinite { index: 0 }
     });
-    let announced = |n: u32| damage(with_checkpoint(&plan, n, good, 100));
+    let announced = |n: u32| refused(with_checkpoint(&plan, n, good, 100));
     assert_eq!(announced(len - 1), CheckpointError::Length { expected: len, got: len - 1 });
     assert_eq!(announced(len + 1), CheckpointError::Length { expected: len, got: len + 1 });
     assert_eq!(announced(u32::MAX), CheckpointError::Length { expected: len, got: u32::MAX });
     // A piece that is longer than the rest.
     let longer = [good, &[0; 40][..]].concat();
     assert_eq!(
-        damage(with_checkpoint(&plan, len, &longer, 500)),
+        refused(with_checkpoint(&plan, len, &longer, 500)),
         CheckpointError::Length { expected: len, got: len + 40 }
     );
 }
@@ -287,7 +244,10 @@ fn bits_behind_a_mask_are_refused() {
     siskin::checkin::write_checkpoint(&graph, 0, parts, &mut checkpoint).unwrap();
     checkpoint[17] = 0b10;
     let len = checkpoint.len() as u32;
-    assert_eq!(damage(with_checkpoint(&encoded(&plan), len, &checkpoint, 100)), CheckpointError::Padding { tensor: 0 });
+    assert_eq!(
+        refused(with_checkpoint(&encoded(&plan), len, &checkpoint, 100)),
+        CheckpointError::Padding { tensor: 0 }
+    );
 }
 
 proptest! {
