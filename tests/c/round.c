@@ -359,6 +359,7 @@ static const struct {
     CASE(whole_round_with_callbacks),
     CASE(whole_round_by_hand),
     CASE(killed_at_every_poll),
+    CASE(killed_after_every_request),
     CASE(killed_in_training_and_in_upload),
     CASE(arena_one_byte_too_small),
     CASE(arena_misaligned_or_absent),
