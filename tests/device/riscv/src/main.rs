@@ -19,7 +19,7 @@ fn main() -> ! {
 }
 
 /// As much as the other boards have.
-const STACK_BYTES: usize = 32 * 1024;
+const STACK_BYTES: usize = 48 * 1024;
 
 fn stack_pointer() -> usize {
     let pointer: usize;
