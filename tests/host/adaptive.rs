@@ -40,7 +40,7 @@ fn adaptive(profile: Profile, noise_multiplier: f32, clip_norm: f32) -> Settings
         training: Training::sgd(1, 1, 1.0),
         privacy: Privacy { clipping: Clipping::Adaptive { bit_share }, ..privacy },
         adaptive: AdaptiveClip { target: 0.5, rate: 0.5 },
-        quantization: Quantization { step, rounding: Rounding::Stochastic },
+        quantization: Quantization { step, rounding: Rounding::Stochastic, keep: 1.0 },
         // The model stays, so that the deltas do.
         optimizer: Optimizer::FedAvg(FedAvgConfig { lr: 1e-12, momentum: 0.0 }),
         ..settings()

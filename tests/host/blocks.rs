@@ -125,7 +125,7 @@ proptest! {
             let mut all = vec![0; graph.live];
             let mut scratch = vec![0u32; 4000];
             let parameters = Parameters { row_ptrs: &row_ptrs, columns: &columns, values: &[] };
-            report.symbols(&graph, &parameters, bytemuck::cast_slice_mut(&mut scratch), |i, q| all[i] = q).unwrap();
+            report.symbols(&graph, &parameters, None, bytemuck::cast_slice_mut(&mut scratch), |i, q| all[i] = q).unwrap();
             all
         };
         let got = symbols(&blocks);

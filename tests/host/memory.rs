@@ -63,7 +63,7 @@ proptest! {
         (s.training.batch, s.training.optimizer) = (batch, crate::problem::momentum(momentum));
         let profile = if shared { distributed(1, 24, ShareNoise::DiscreteGaussian) } else { Profile::Local };
         s.privacy = Privacy { noise_multiplier: 1.0, ..Privacy::new(1.0, profile) };
-        s.quantization = Quantization { step, rounding: Rounding::Stochastic };
+        s.quantization = Quantization { step, rounding: Rounding::Stochastic, keep: 1.0 };
         let mut examples = Examples::new(&model, 3, count);
         examples.labels_mut().iter_mut().for_each(|l| *l %= u32::from(classes));
         exact(s, &model, &examples, 1024);

@@ -187,7 +187,7 @@ fn profiles_that_the_app_does_not_allow() {
     let with = |profile| {
         let mut settings = settings();
         settings.privacy = Privacy { noise_multiplier: 0.2, ..Privacy::new(0.5, profile) };
-        settings.quantization = Quantization { step: 1e-3, rounding: Rounding::Stochastic };
+        settings.quantization = Quantization { step: 1e-3, rounding: Rounding::Stochastic, keep: 1.0 };
         server(settings, &mlp(), FRAME).open().unwrap()
     };
     let profiles = [

@@ -110,7 +110,8 @@ pub(crate) fn settings() -> Settings {
         privacy: Privacy::new(100.0, siskin::checkin::Profile::Central),
         adaptive: AdaptiveClip::default(),
         noise: Noise::Independent,
-        quantization: Quantization { step: 1e-3, rounding: Rounding::Nearest },
+        quantization: Quantization { step: 1e-3, rounding: Rounding::Nearest, keep: 1.0 },
+        rate: siskin_server::round::Rate::Fixed,
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000, probe: 0 },
         optimizer: Optimizer::FedAvg(FedAvgConfig::default()),
         pruning: Pruning::at_once(0.0),
@@ -170,7 +171,7 @@ pub(crate) fn profiles() -> Vec<Profile> {
     let base = settings;
     let profile = |name, architecture, settings| Profile { name, architecture, settings };
     let stochastic = |mut s: Settings| {
-        s.quantization = Quantization { step: 5e-3, rounding: Rounding::Stochastic };
+        s.quantization = Quantization { step: 5e-3, rounding: Rounding::Stochastic, keep: 1.0 };
         s
     };
     let proximal = |mut s: Settings| {
@@ -203,6 +204,12 @@ pub(crate) fn profiles() -> Vec<Profile> {
             s
         }
     };
+    // A step that is longer than the clip norm, on a part of the coordinates.
+    let part = |keep: f32, mut s: Settings| {
+        s.privacy = Privacy::new(0.5, siskin::checkin::Profile::Central);
+        s.quantization = Quantization { step: 0.6, rounding: Rounding::Stochastic, keep };
+        s
+    };
     let half = |mut s: Settings| {
         s.privacy = Privacy::new(0.5, siskin::checkin::Profile::Central);
         s
@@ -228,6 +235,9 @@ pub(crate) fn profiles() -> Vec<Profile> {
         profile("mlp-blocks-70", mlp(), stochastic(blocks(base(), 0.7, 1.0))),
         profile("mlp-blocks-50-noise", mlp(), noisy(proximal(blocks(base(), 0.5, 1.0)))),
         profile("mlp-blocks-rigl-70", mlp(), stochastic(blocks(rigl(base(), 0.7, 1.0), 0.7, 1.0))),
+        profile("mlp-sparse-80-part", mlp(), part(0.3, pruned(base(), 0.8, 1.0))),
+        profile("mlp-blocks-70-part", mlp(), part(0.4, blocks(base(), 0.7, 1.0))),
+        profile("cnn-masked-50-adaptive-part", cnn(), adaptive(0.1)(part(0.5, pruned(base(), 0.5, 0.0)))),
     ]
 }
 

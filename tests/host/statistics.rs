@@ -1,7 +1,7 @@
 //! The whole path on the average: quantised and summed over many devices, the mean is the unquantised one.
 
 use crate::device::play;
-use crate::problem::{Examples, config, mlp, momentum, rng, server, settings};
+use crate::problem::{Examples, config, mlp, momentum, pruned, rng, server, settings};
 use crate::reference;
 use siskin::checkin::{Quantization, Rounding};
 use siskin::session::Outcome;
@@ -15,7 +15,7 @@ fn the_mean_of_stochastically_rounded_reports_is_unbiased() {
     let mut s = settings();
     s.cohort = devices;
     (s.training.batch, s.training.epochs, s.training.optimizer) = (64, 1, momentum(0.0));
-    s.quantization = Quantization { step: 0.02, rounding: Rounding::Stochastic };
+    s.quantization = Quantization { step: 0.02, rounding: Rounding::Stochastic, keep: 1.0 };
     let step = f64::from(s.quantization.step);
     let mut server = server(s.clone(), &mlp(), 1024);
     let before = server.model().params().to_vec();
@@ -49,12 +49,58 @@ fn the_mean_of_stochastically_rounded_reports_is_unbiased() {
     assert!((sum / n.sqrt()).abs() < 3.29, "{sum} of {n}");
 }
 
+/// The same where a report carries a quarter of the coordinates, on a grid whose step is longer than the whole delta, pruned and
+/// not: what does not travel is made up for.
+#[test]
+fn the_mean_of_parts_is_unbiased() {
+    for sparsity in [0.0, 0.6] {
+        let (devices, keep, step) = (1000, 0.25, 0.15);
+        let mut s = pruned(settings(), sparsity, 1.0);
+        s.cohort = devices;
+        (s.training.batch, s.training.epochs, s.training.optimizer) = (64, 1, momentum(0.0));
+        s.quantization = Quantization { step, rounding: Rounding::Stochastic, keep };
+        // Just above the norm: the device's bound and the server's have room for what rounding adds.
+        s.privacy.clip_norm = 0.1;
+        let mut server = server(s.clone(), &mlp(), 1024);
+        let before = server.model().params().to_vec();
+        let live: Vec<bool> = server.model().tensors().flat_map(|t| t.live.to_vec()).collect();
+        let examples = Examples::new(&mlp(), 1, 20);
+        let want = reference::delta(&before, &live, &[16, 12, 4], &s.training, &examples);
+        let norm = want.iter().map(|v| v * v).sum::<f64>().sqrt();
+        assert!((0.03..0.099).contains(&norm), "{norm}");
+        let round = server.open().unwrap();
+        for d in 0..u64::from(devices) {
+            assert_eq!(play(&round, &config(1024), d, &mut examples.store()).outcome, Outcome::Accepted);
+        }
+        let closed = server.close(round, &mut rng(0)).unwrap();
+        assert_eq!((closed.counts.accepted, closed.reclipped), (u64::from(devices), 0));
+        let (mut chi, mut n, mut sum) = (0.0, 0.0, 0.0);
+        for (i, want) in want.iter().enumerate().filter(|(i, _)| live[*i]) {
+            let got = f64::from(before[i]) - f64::from(server.model().params()[i]);
+            // One report is `step / keep * Bernoulli(keep |want| / step)`: all coordinates are below a step.
+            let (step, p) = (f64::from(step), f64::from(keep) * want.abs() / f64::from(step));
+            let error = step / f64::from(keep) * (p * (1.0 - p) / f64::from(devices)).sqrt();
+            // Rare symbols are far from normal: Bernstein's bound at alpha = 1e-6 for each, and the sum for all.
+            let bound = 5.0 * error + 5.0 * step / f64::from(keep) / f64::from(devices) + 1e-6;
+            assert!((got - want).abs() < bound, "param {i}: {got} for {want} +- {error}");
+            if p * f64::from(devices) > 1.0 {
+                let z = (got - want) / error;
+                (chi, n, sum) = (chi + z * z, n + 1.0, sum + z);
+            }
+        }
+        assert!(n > 30.0, "{n} coordinates have symbols");
+        // Two-sided alpha = 0.001; a Bernoulli's fourth moment widens the chi-square's, by 1 / (devices p) at most 1 of 3.
+        assert!(((chi - n) / (3.0 * n).sqrt()).abs() < 3.29, "chi-square {chi} of {n}");
+        assert!((sum / n.sqrt()).abs() < 3.29, "{sum} of {n}");
+    }
+}
+
 /// The same with rounding to the nearest is biased: the test above can fail.
 #[test]
 fn rounding_to_the_nearest_loses_what_is_small() {
     let mut s = settings();
     (s.training.batch, s.training.epochs, s.training.optimizer) = (64, 1, momentum(0.0));
-    s.quantization = Quantization { step: 0.02, rounding: Rounding::Nearest };
+    s.quantization = Quantization { step: 0.02, rounding: Rounding::Nearest, keep: 1.0 };
     let mut server = server(s.clone(), &mlp(), 1024);
     let before = server.model().params().to_vec();
     let examples = Examples::new(&mlp(), 1, 20);

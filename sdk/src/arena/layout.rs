@@ -266,7 +266,11 @@ mod tests {
             model: spec,
             training: crate::checkin::Training::sgd(1, 1024, 1.0),
             privacy: crate::checkin::Privacy::new(1.0, crate::checkin::Profile::Central),
-            quantization: crate::checkin::Quantization { step: 1.0, rounding: crate::checkin::Rounding::Nearest },
+            quantization: crate::checkin::Quantization {
+                step: 1.0,
+                rounding: crate::checkin::Rounding::Nearest,
+                keep: 1.0,
+            },
             upload: crate::checkin::Upload { weighting: crate::checkin::Weighting::Uniform, max_bytes: 1000, probe: 0 },
         };
         let memory = MemoryPlan::new(&plan, &graph, 1024);

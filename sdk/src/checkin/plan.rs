@@ -132,6 +132,18 @@ pub struct Quantization {
     pub step: f32,
     /// How a value goes to a grid point.
     pub rounding: Rounding,
+    /// Part of the live coordinates that a report carries, in [2^-16, 1]; which, anew for each report, is drawn from the
+    /// task's number, which both sides know ([`Subset`](crate::quantize::Subset)). 1, all of them, wherever noise is promised.
+    pub keep: f32,
+}
+
+impl Quantization {
+    /// A number of coordinates of `live` that is kept with a probability of all but 10^-9, at least: the mean and six standard
+    /// deviations.
+    pub fn most_kept(&self, live: usize) -> usize {
+        let mean = f64::from(self.keep) * live as f64;
+        if self.keep >= 1.0 { live } else { ((mean + 6.0 * libm::sqrt(mean) + 12.0) as usize).min(live) }
+    }
 }
 
 /// How a value between two grid points goes to one of them.
@@ -279,6 +291,7 @@ impl Plan {
         within("training.weight_decay", t.weight_decay, 0.0, 1e6)?;
         within("training.proximal", t.proximal, 0.0, 1e6)?;
         within("quantization.step", self.quantization.step, 1e-20, 1e12)?;
+        within("quantization.keep", self.quantization.keep, 1.0 / 65_536.0, 1.0)?;
         p.validate(&self.quantization, self.upload.weighting)?;
         // The number of coordinates comes later: see `check_coordinates`.
         p.check_examples(t, self.quantization.step, 0)?;

@@ -1,14 +1,15 @@
 //! Bound and noise of a report, as a plan states them.
 
 use super::plan::within;
-use super::{PlanError, Quantization, RateSchedule, Training, Weighting};
+use super::{PlanError, Quantization, RateSchedule, Rounding, Training, Weighting};
 use crate::privacy::{GridBound, check, rotated_len, share};
 use serde::{Deserialize, Serialize};
 
 /// Bound and noise of one report.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Privacy {
-    /// L2 bound of the report on its grid, in units of the parameters: rounding is within it.
+    /// L2 bound of the report on its grid, in units of the parameters: rounding is within it. Without noise, of the delta before
+    /// it is rounded: see [`GridBound`].
     pub clip_norm: f32,
     /// What is clipped on the way to that bound.
     pub clipping: Clipping,
@@ -140,8 +141,17 @@ impl Privacy {
         let share = self.bit_share()?;
         match self.profile {
             Profile::Distributed(_) => Some(f64::from(share * self.clip_norm) / f64::from(step)),
-            _ => Some(f64::from(GridBound::new(self.clip_norm, step).ok()?.bit(share))),
+            // The bit hangs on neither.
+            _ => {
+                let grid = Quantization { step, rounding: Rounding::Stochastic, keep: 1.0 };
+                Some(f64::from(GridBound::of(self, &grid, 1).ok()?.bit()))
+            }
         }
+    }
+
+    /// True if what rounding adds comes on top of the clip norm: where no noise is promised, and no sum is modulo anything.
+    pub fn leaves_room(&self) -> bool {
+        self.noise_multiplier == 0.0 && self.distributed().is_none()
     }
 
     /// True if the device adds noise.
@@ -173,18 +183,25 @@ impl Privacy {
         if training.schedule != RateSchedule::Constant {
             return Err(PlanError::OutOfRange { field: "training.schedule, with clipped examples", got: 1.0 });
         }
-        let least = training.learning_rate * norm * (1.0 + 1e-5) + libm::sqrtf(coordinates as f32) * step;
+        // Without noise there is room for what rounding adds.
+        let rounding = if self.leaves_room() { 0.0 } else { libm::sqrtf(coordinates as f32) * step };
+        let least = training.learning_rate * norm * (1.0 + 1e-5) + rounding;
         within("privacy.clip_norm, above that of all examples and their rounding", self.clip_norm, least, f32::MAX)
     }
 
     pub(crate) fn validate(&self, grid: &Quantization, weighting: Weighting) -> Result<(), PlanError> {
         within("privacy.clip_norm", self.clip_norm, 1e-12, 1e12)?;
         within("privacy.noise_multiplier", self.noise_multiplier, 0.0, 1e6)?;
-        let bound = GridBound::new(self.clip_norm, grid.step).map_err(PlanError::Grid)?;
+        // The number of coordinates comes later; the least bound is of one.
+        let bound = GridBound::of(self, grid, 1).map_err(PlanError::Grid)?;
+        if !self.leaves_room() {
+            // Of a part of a report no noise is accounted for, and a rotated coordinate is a part of them all.
+            within("quantization.keep, with noise or rotated", grid.keep, 1.0, 1.0)?;
+        }
         if let Some(share) = self.bit_share() {
             within("privacy.clipping.bit_share", share, 1e-6, MAX_BIT_SHARE)?;
             if self.distributed().is_none() {
-                within("privacy.clipping.bit_share in steps", bound.bit(share) as f32, 1.0, f32::MAX)?;
+                within("privacy.clipping.bit_share in steps", bound.bit() as f32, 1.0, f32::MAX)?;
             }
             if let Weighting::Examples { cap } = weighting {
                 // The bits of some would count more than those of others.

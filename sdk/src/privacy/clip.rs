@@ -29,6 +29,8 @@ pub struct ClippedDelta<'a> {
     delta_norm: f32,
     /// Part of the bound that is the last value's, of which only the sign counts. Only until it is rotated.
     bit_share: Option<f32>,
+    /// Coordinates that travel, where the plan promises no noise and the bound has room for rounding.
+    pub(crate) room_for: Option<usize>,
 }
 
 impl<'a> Delta<'a> {
@@ -45,7 +47,7 @@ impl<'a> Delta<'a> {
                 *v *= scale;
             }
         }
-        ClippedDelta { values, clip_norm, norm, delta_norm: clip_norm, bit_share: None }
+        ClippedDelta { values, clip_norm, norm, delta_norm: clip_norm, bit_share: None, room_for: None }
     }
 }
 
@@ -86,7 +88,7 @@ impl<'a> Delta<'a> {
         // A NaN is not below anything.
         let whole = norm <= f64::from(delta_norm);
         *bit = if whole { bit_share * clip_norm } else { -(bit_share * clip_norm) };
-        ClippedDelta { values, clip_norm, norm, delta_norm, bit_share: Some(bit_share) }
+        ClippedDelta { values, clip_norm, norm, delta_norm, bit_share: Some(bit_share), room_for: None }
     }
 }
 
@@ -96,6 +98,23 @@ impl ClippedDelta<'_> {
     pub fn rotate(self, seed: u32, round: u32) -> Self {
         super::rotate(self.values, seed, round);
         Self { bit_share: None, ..self }
+    }
+
+    /// Leaves room for what rounding adds, as [`GridBound::of`](super::GridBound::of) says; `coordinates` are those that travel, the
+    /// clip bit not among them. Only for a plan that promises no noise: what comes of it takes none
+    /// ([`Symbols::noise`](crate::quantize::Symbols::noise) refuses).
+    pub fn without_noise(self, coordinates: usize) -> Self {
+        Self { room_for: Some(coordinates), ..self }
+    }
+
+    /// Zeroes what does not travel of the first `live` coordinates.
+    pub fn keep_only(self, subset: &crate::quantize::Subset, live: usize) -> Self {
+        for (index, value) in self.values.iter_mut().take(live).enumerate() {
+            if !subset.keeps(index) {
+                *value = 0.0;
+            }
+        }
+        self
     }
 
     /// The bound.

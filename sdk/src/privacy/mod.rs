@@ -10,7 +10,9 @@
 //! is integers: the bound is compared exactly ([`GridBound`]), and the noise is exact ([`sample`]).
 //!
 //! The bound is that of what is *sent*, rounding and all; where rounding would exceed it, the vector is shortened first
-//! ([`quantize`](crate::quantize)). A delta that is not finite becomes the zero vector, which looks like any other report.
+//! ([`quantize`](crate::quantize)). A plan that promises no noise has no sensitivity to keep: there the clip norm bounds the delta before it is
+//! rounded, and what is sent has room for what rounding adds ([`GridBound`]), so that no grid, however coarse, shortens anything. Which
+//! of both it is hangs on the plan alone, device and server compute it alike, and symbols that had the room take no noise. A delta that is not finite becomes the zero vector, which looks like any other report.
 //!
 //! Where the plan says so the delta has a bit beside it, whether it was clipped, within the same bound and noise: see
 //! [`Clipping::Adaptive`](crate::checkin::Clipping::Adaptive).

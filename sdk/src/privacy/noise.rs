@@ -35,9 +35,13 @@ impl<'a> Symbols<'a> {
     /// reduced to `bits` bits around 0. The samples are drawn whatever the symbols are.
     ///
     /// # Errors
-    /// [`DeviationError`] if the samplers do not reach the deviation; a checked plan's they do. Nothing may be sent then.
+    /// [`DeviationError`] if the samplers do not reach the deviation; a checked plan's they do. Also for noise of any party on symbols
+    /// that came [`without_noise`](crate::privacy::ClippedDelta::without_noise). Nothing may be sent then.
     pub fn noise(self, privacy: &Privacy, rng: &mut impl CryptoRng) -> Result<NoisedSymbols<'a>, DeviationError> {
         let deviation = share(privacy) * (f64::from(self.clip_norm) / f64::from(self.step));
+        if self.roomy && !privacy.leaves_room() {
+            return Err(DeviationError { limit: 0.0, got: f64::from(privacy.noise_multiplier) });
+        }
         let values = self.values;
         let noise = noise_of(privacy, deviation)?;
         if noise != Noise::None {
@@ -118,7 +122,7 @@ mod tests {
     use rand_core::SeedableRng;
     use std::vec::Vec;
 
-    const GRID: Quantization = Quantization { step: 0.25, rounding: Rounding::Stochastic };
+    const GRID: Quantization = Quantization { step: 0.25, rounding: Rounding::Stochastic, keep: 1.0 };
 
     fn distributed(shares: u32, bits: u8, noise: ShareNoise) -> Profile {
         Profile::Distributed(Distributed { shares, bits, noise, rotation: 0 })
@@ -199,7 +203,7 @@ mod tests {
             ([1.0, f32::NAN, 1.0], false),
             ([0.0, f32::NEG_INFINITY, 0.0], false),
         ] {
-            let grid = Quantization { step: 0.3, rounding: Rounding::Nearest };
+            let grid = Quantization { step: 0.3, rounding: Rounding::Nearest, keep: 1.0 };
             let mut values = std::vec![delta[0], delta[1], delta[2], 0.0];
             let clipped = Delta::new(&mut values).clip_adaptive(norm, share, live);
             assert_eq!(clipped.was_clipped(), !whole, "{delta:?}");
@@ -212,7 +216,8 @@ mod tests {
         // Rotated, it is spread; what comes back is the float.
         let mut values = std::vec![0.5, -0.25, 0.0, 0.0];
         let clipped = Delta::new(&mut values).clip_adaptive(norm, share, live).rotate(3, 4);
-        let symbols = clipped.quantize(&Quantization { step: 1e-3, rounding: Rounding::Nearest }, 1).unwrap();
+        let symbols =
+            clipped.quantize(&Quantization { step: 1e-3, rounding: Rounding::Nearest, keep: 1.0 }, 1).unwrap();
         let mut back: Vec<f32> = symbols.values().iter().map(|q| *q as f32 * 1e-3).collect();
         crate::privacy::rotate_back(&mut back, 3, 4);
         assert!((back[live] - 2.0).abs() < 2e-3 && (back[0] - 0.5).abs() < 2e-3, "{back:?}");
@@ -226,7 +231,7 @@ mod tests {
             part in 0.0f32..1.0, nearest in any::<bool>(), seed in any::<u64>(), rotated in any::<bool>(),
         ) {
             let rounding = if nearest { Rounding::Nearest } else { Rounding::Stochastic };
-            let grid = Quantization { step: clip_norm / steps * 0.999, rounding };
+            let grid = Quantization { step: clip_norm / steps * 0.999, rounding, keep: 1.0 };
             let share = (1.001 / steps).max(part * crate::checkin::MAX_BIT_SHARE);
             let privacy = Privacy { clipping: Clipping::Adaptive { bit_share: share }, ..Privacy::new(clip_norm, Profile::Central) };
             prop_assert!(privacy.validate(&grid, Weighting::Uniform).is_ok());
@@ -256,7 +261,7 @@ mod tests {
             nearest in any::<bool>(), seed in any::<u64>(),
         ) {
             let rounding = if nearest { Rounding::Nearest } else { Rounding::Stochastic };
-            let grid = Quantization { step: clip_norm / steps * 0.999, rounding };
+            let grid = Quantization { step: clip_norm / steps * 0.999, rounding, keep: 1.0 };
             let broken = values.iter().any(|v| !v.is_finite());
             let privacy = Privacy::new(clip_norm, Profile::Central);
             let mut copy: Vec<f32> = values.clone();

@@ -22,9 +22,11 @@
 //! ```
 
 mod conditional;
+mod subset;
 mod symbols;
 mod uniform;
 
+pub use subset::{Subset, scale_of};
 pub use symbols::Symbols;
 pub use uniform::Uniform;
 

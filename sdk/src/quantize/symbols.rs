@@ -10,7 +10,7 @@ use crate::privacy::{ClippedDelta, GridBound, GridBoundError, sum_of_squares};
 /// ```compile_fail,E0599
 /// use siskin::{checkin::Plan, model::Graph, quantize::Symbols};
 /// let _ = |symbols: Symbols<'_>, plan: &Plan, graph: &Graph| {
-///     let _ = symbols.encode((plan, 0), 1, &[], (graph, &[], &[]), &mut [], &mut []); // not noised: no such method
+///     let _ = symbols.encode((plan, 0), (1, None), &[], (graph, &[], &[]), &mut [], &mut []); // not noised: no such method
 /// };
 /// ```
 /// With that step it compiles:
@@ -18,7 +18,7 @@ use crate::privacy::{ClippedDelta, GridBound, GridBoundError, sum_of_squares};
 /// use siskin::{checkin::Plan, model::Graph, quantize::Symbols};
 /// let _ = |symbols: Symbols<'_>, plan: &Plan, graph: &Graph, rng: &mut rand_chacha::ChaCha20Rng| {
 ///     let noised = symbols.noise(&plan.privacy, rng).unwrap();
-///     let _ = noised.encode((plan, 0), 1, &[], (graph, &[], &[]), &mut [], &mut []);
+///     let _ = noised.encode((plan, 0), (1, None), &[], (graph, &[], &[]), &mut [], &mut []);
 /// };
 /// ```
 #[derive(Debug)]
@@ -27,11 +27,14 @@ pub struct Symbols<'a> {
     pub(crate) clip_norm: f32,
     pub(crate) step: f32,
     saturated: usize,
+    /// Rounding may have lengthened it beyond the clip norm: no noise is to be added.
+    pub(crate) roomy: bool,
 }
 
 impl<'a> ClippedDelta<'a> {
     /// Puts every coordinate on the grid, in the same memory, so that the symbols together keep the clip norm: shortened first
-    /// where rounding would lengthen them beyond it, and the zero vector if everything else fails. `seed` drives
+    /// where rounding would lengthen them beyond it, and the zero vector if everything else fails. Of a delta
+    /// [`without_noise`](Self::without_noise) they keep the clip norm and what rounding adds, so that nothing is shortened. `seed` drives
     /// stochastic rounding and must be fresh for every report. The bit of an adaptive clip, unless it was rotated, is set exactly
     /// ([`GridBound::bit`]), and the others keep what its square leaves of the bound.
     ///
@@ -41,16 +44,19 @@ impl<'a> ClippedDelta<'a> {
     /// [`GridBoundError`] if clip norm and step do not go together; a checked plan's always do.
     pub fn quantize(self, quantization: &Quantization, seed: u64) -> Result<Symbols<'a>, GridBoundError> {
         let (clip_norm, step) = (self.clip_norm(), quantization.step);
-        let bound = GridBound::new(clip_norm, step)?;
+        let bound = match self.room_for {
+            Some(coordinates) => GridBound::with_room(clip_norm, quantization, coordinates, self.bit_share())?,
+            None => GridBound::new(clip_norm, step)?.with_bit(self.bit_share()),
+        };
         let grid = Step::new(step).map_err(|_| GridBoundError { clip_norm, step })?;
         let coins = match quantization.rounding {
             Rounding::Nearest => None,
             Rounding::Stochastic => Some(seed),
         };
-        let bit = self.bit_share().map(|share| bound.bit(share));
+        let bit = self.bit_share().map(|_| bound.bit());
         // The bit's square is at most the bound's.
         let limit = bound.squares() - bit.map_or(0, |bit| u128::from(bit.unsigned_abs()).pow(2));
-        let values = self.values;
+        let (values, roomy) = (self.values, self.room_for.is_some());
         let rounded = values.len() - usize::from(bit.is_some() && !values.is_empty());
         let conditional::Bounded { symbols, saturated } =
             conditional::round_within(&mut values[..rounded], grid, coins, limit);
@@ -59,7 +65,7 @@ impl<'a> ClippedDelta<'a> {
         if let (Some(bit), Some(last)) = (bit, values.last_mut()) {
             *last = if f32::from_bits(*last as u32) > 0.0 { bit } else { -bit };
         }
-        Ok(Symbols { values, clip_norm, step, saturated })
+        Ok(Symbols { values, clip_norm, step, saturated, roomy })
     }
 }
 

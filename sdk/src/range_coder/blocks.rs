@@ -4,7 +4,7 @@ use super::Support;
 use super::binary::Bins;
 use super::mixer::Mixer;
 use super::model::{BLOCK, CELLS, Columns, ESCAPE, Model, Place, SETS, SPARSE};
-use crate::quantize::MAX_SYMBOL;
+use crate::quantize::{MAX_SYMBOL, Subset};
 
 /// Bytes of weights and of all cells' probabilities and counts: with `4 * width`, all of the scratch memory.
 const WEIGHTS: usize = 16 * SETS;
@@ -89,6 +89,7 @@ impl Source for Unknown {
 
 /// The columns of one row's live coordinates.
 trait Row: Copy {
+    fn column(self, place: usize) -> usize;
     fn load(self, state: &State<'_>, start: usize, len: usize) -> Columns;
     fn store(self, state: &mut State<'_>, block: &Columns, start: usize, len: usize);
 }
@@ -110,6 +111,10 @@ fn copy<T: Copy>(to: &mut [T], from: &[T], len: usize) {
 
 impl Row for DenseRow {
     #[inline(always)]
+    fn column(self, place: usize) -> usize {
+        place
+    }
+    #[inline(always)]
     fn load(self, state: &State<'_>, start: usize, len: usize) -> Columns {
         let mut block = NOTHING;
         copy(&mut block.slow, &state.slow[start..], len);
@@ -129,6 +134,10 @@ impl Row for DenseRow {
 struct SparseRow<'a>(&'a [u16]);
 
 impl Row for SparseRow<'_> {
+    #[inline(always)]
+    fn column(self, place: usize) -> usize {
+        usize::from(self.0[place])
+    }
     #[inline(always)]
     fn load(self, state: &State<'_>, start: usize, len: usize) -> Columns {
         let mut block = NOTHING;
@@ -159,13 +168,40 @@ pub(super) enum Stop {
     Range(usize),
 }
 
+/// Codes one row of live coordinates: behind the first so many of the tensor, so many.
+trait WalkRow: Copy {
+    fn row<B: Bins, S: Source, R: Row>(
+        self,
+        bins: &mut B,
+        state: &mut State<'_>,
+        row: R,
+        part: (usize, usize),
+        source: &S,
+        each: &mut impl FnMut(usize, i32),
+    ) -> Result<(), Stop>;
+}
+
+/// All of its coordinates.
+#[derive(Clone, Copy)]
+pub(super) struct All;
+
+/// Those of a subset, as if the others did not live.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) subset: Subset,
+    /// Live coordinates of the tensors before.
+    pub(super) before: usize,
+}
+
 /// Codes all rows of a checked support; `each` hears of every nonzero symbol, by its index in the tensor.
 #[inline(always)]
-pub(super) fn walk<B: Bins, S: Source>(
+#[allow(private_bounds, reason = "the two ways are those above")]
+pub(super) fn walk<B: Bins, S: Source, W: WalkRow>(
     bins: &mut B,
     state: &mut State<'_>,
     support: &Support<'_>,
     source: S,
+    way: W,
     mut each: impl FnMut(usize, i32),
 ) -> Result<(), Stop> {
     let width = support.width() as usize;
@@ -177,12 +213,12 @@ pub(super) fn walk<B: Bins, S: Source>(
             let cols = cols as usize;
             for row in 0..rows as usize {
                 state.model.start_row(row);
-                walk_row(bins, state, DenseRow, row * cols, cols, &source, &mut each)?;
+                way.row(bins, state, DenseRow, (row * cols, cols), &source, &mut each)?;
             }
         }
-        Support::Csr { row_ptr, cols, .. } => sparse_rows(bins, state, (row_ptr, cols, 1), &source, &mut each)?,
+        Support::Csr { row_ptr, cols, .. } => sparse_rows(bins, state, (row_ptr, cols, 1), &source, way, &mut each)?,
         Support::Blocks { row_ptr, cols, height, .. } => {
-            sparse_rows(bins, state, (row_ptr, cols, height as usize), &source, &mut each)?;
+            sparse_rows(bins, state, (row_ptr, cols, height as usize), &source, way, &mut each)?;
         }
     }
     Ok(())
@@ -190,11 +226,12 @@ pub(super) fn walk<B: Bins, S: Source>(
 
 /// All rows of lists of columns, each of `height` rows.
 #[inline(always)]
-fn sparse_rows<B: Bins, S: Source>(
+fn sparse_rows<B: Bins, S: Source, W: WalkRow>(
     bins: &mut B,
     state: &mut State<'_>,
     (row_ptr, cols, height): (&[u32], &[u16], usize),
     source: &S,
+    way: W,
     each: &mut impl FnMut(usize, i32),
 ) -> Result<(), Stop> {
     for (list, ends) in row_ptr.windows(2).enumerate() {
@@ -202,54 +239,112 @@ fn sparse_rows<B: Bins, S: Source>(
         let (cols, length) = (SparseRow(&cols[start..end]), end - start);
         for row in 0..height {
             state.model.start_row(list * height + row);
-            walk_row(bins, state, cols, start * height + row * length, length, source, each)?;
+            way.row(bins, state, cols, (start * height + row * length, length), source, each)?;
         }
     }
     Ok(())
 }
 
+impl WalkRow for All {
+    #[inline(always)]
+    fn row<B: Bins, S: Source, R: Row>(
+        self,
+        bins: &mut B,
+        state: &mut State<'_>,
+        row: R,
+        (first, length): (usize, usize),
+        source: &S,
+        each: &mut impl FnMut(usize, i32),
+    ) -> Result<(), Stop> {
+        let mut start = 0;
+        while start < length {
+            let len = (length - start).min(BLOCK);
+            let symbols = source.block(first + start, len);
+            let mut columns = row.load(state, start, len);
+            block(bins, state, &mut columns, &symbols, (start, len), |i| first + start + i, each)?;
+            row.store(state, &columns, start, len);
+            start += len;
+        }
+        Ok(())
+    }
+}
+
+impl WalkRow for Part {
+    /// Gathers a block's worth of what travels, codes it, and goes on behind it.
+    #[inline(always)]
+    fn row<B: Bins, S: Source, R: Row>(
+        self,
+        bins: &mut B,
+        state: &mut State<'_>,
+        row: R,
+        (first, length): (usize, usize),
+        source: &S,
+        each: &mut impl FnMut(usize, i32),
+    ) -> Result<(), Stop> {
+        let (mut next, mut start) = (0, 0);
+        loop {
+            let (mut places, mut len) = ([0; BLOCK], 0);
+            while next < length && len < BLOCK {
+                if self.subset.keeps(self.before + first + next) {
+                    places[len] = next;
+                    len += 1;
+                }
+                next += 1;
+            }
+            if len == 0 {
+                return Ok(());
+            }
+            let (mut symbols, mut columns) = ([0; BLOCK], NOTHING);
+            for (i, &place) in places[..len].iter().enumerate() {
+                let column = row.column(place);
+                symbols[i] = source.block(first + place, 1)[0];
+                columns.slow[i] = state.slow[column];
+                columns.fast[i] = state.fast[column];
+                columns.signs[i] = state.signs[column];
+            }
+            block(bins, state, &mut columns, &symbols, (start, len), |i| first + places[i], each)?;
+            for (i, &place) in places[..len].iter().enumerate() {
+                let column = row.column(place);
+                state.slow[column] = columns.slow[i];
+                state.fast[column] = columns.fast[i];
+                state.signs[column] = columns.signs[i];
+            }
+            start += len;
+        }
+    }
+}
+
+/// Codes a block of `len` coordinates behind `start` others of its row; `index` is where each stands in the tensor.
 #[inline(always)]
-fn walk_row<B: Bins, S: Source, R: Row>(
+fn block<B: Bins>(
     bins: &mut B,
     state: &mut State<'_>,
-    row: R,
-    first: usize,
-    length: usize,
-    source: &S,
+    columns: &mut Columns,
+    symbols: &[i32; BLOCK],
+    (start, len): (usize, usize),
+    index: impl Fn(usize) -> usize,
     each: &mut impl FnMut(usize, i32),
 ) -> Result<(), Stop> {
-    let mut start = 0;
-    while start < length {
-        let len = (length - start).min(BLOCK);
-        let symbols = source.block(first + start, len);
-        let mut columns = row.load(state, start, len);
-        let level = state.model.level(&columns);
-        let any = symbols.iter().fold(0, |any, &s| any | s) != 0;
-        if level < SPARSE && !state.model.flag(bins, &columns, level, len, any) {
-            state.model.skip(&mut columns, start, len);
-        } else {
-            let mut free = level >= SPARSE;
-            let mut sum = 0;
-            for (i, &known) in symbols.iter().enumerate().take(len) {
-                let index = first + start + i;
-                let place = Place { i, len, start, free };
-                let symbol = state.model.coordinate(bins, &mut columns, place, known);
-                let Some(symbol) = symbol.filter(|q| q.unsigned_abs() <= MAX_SYMBOL as u32) else {
-                    return Err(Stop::Range(index));
-                };
-                if symbol != 0 {
-                    free = true;
-                    sum += symbol.unsigned_abs().min(ESCAPE);
-                    each(index, symbol);
-                }
-            }
-            state.model.end_block(sum, len);
-            if bins.over() {
-                return Err(Stop::Over);
-            }
-        }
-        row.store(state, &columns, start, len);
-        start += len;
+    let level = state.model.level(columns);
+    let any = symbols.iter().fold(0, |any, &s| any | s) != 0;
+    if level < SPARSE && !state.model.flag(bins, columns, level, len, any) {
+        state.model.skip(columns, start, len);
+        return Ok(());
     }
-    Ok(())
+    let mut free = level >= SPARSE;
+    let mut sum = 0;
+    for (i, &known) in symbols.iter().enumerate().take(len) {
+        let place = Place { i, len, start, free };
+        let symbol = state.model.coordinate(bins, columns, place, known);
+        let Some(symbol) = symbol.filter(|q| q.unsigned_abs() <= MAX_SYMBOL as u32) else {
+            return Err(Stop::Range(index(i)));
+        };
+        if symbol != 0 {
+            free = true;
+            sum += symbol.unsigned_abs().min(ESCAPE);
+            each(index(i), symbol);
+        }
+    }
+    state.model.end_block(sum, len);
+    if bins.over() { Err(Stop::Over) } else { Ok(()) }
 }

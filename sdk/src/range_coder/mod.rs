@@ -41,6 +41,9 @@
 //! `STRETCH[i] = round(256 ln(p / (1 - p)))` with `p = (i + 1/2) / 1024`.
 //! `SQUASH[i] = 65536 / (1 + exp(-(8 i - 2812) / 256))`, rounded, then clamped to 16 ..= 65520.
 //!
+//! **Subset.** Where only a part of the coordinates travels ([`Subset`](crate::quantize::Subset)), the others are coded as if they did
+//! not live: the stream is that of compressed rows with only those that travel.
+//!
 //! **Tensor.** One with live coordinates starts with a plain bit. 1: all symbols as plain numbers `q + 2^24` of 25 bits,
 //! most significant first, in groups of 8, 8, 8 and 1 bits; before that cells, sets and `A` are as at the beginning. 0: the
 //! rows, as follows, with `C[j] = A >> 4` (slow average of column `j`, in 1/4096), `F[j] = 0` (fast average, in 1/16),

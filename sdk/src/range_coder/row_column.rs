@@ -1,9 +1,9 @@
 //! The coder as its users see it: whole tensors, modelled or plain, into one stream.
 
 use super::binary::{Bins, ByteDecoder, ByteEncoder, EndError};
-use super::blocks::{ScratchError, State, Stop, Unknown, scratch_bytes, walk};
+use super::blocks::{All, Part, ScratchError, Source, State, Stop, Unknown, scratch_bytes, walk};
 use super::{CodeError, DecodeError, DecodeTensors, EncodeTensors, EntropyCoder, Support};
-use crate::quantize::MAX_SYMBOL;
+use crate::quantize::{MAX_SYMBOL, Subset};
 
 /// Alignment of the scratch memory in bytes.
 pub const SCRATCH_ALIGN: usize = 4;
@@ -49,8 +49,41 @@ pub struct Encoder<'a> {
     capacity: usize,
     /// Live coordinates so far.
     live: usize,
+    /// True once a coordinate was coded.
+    begun: bool,
+    /// What travels of the tensors that follow; none is all.
+    subset: Option<Subset>,
     /// Set by the first error; the stream is worthless from then on.
     failed: Option<CodeError>,
+}
+
+/// Walks a tensor behind `before` live coordinates.
+#[inline(always)]
+fn walk_part<B: Bins, S: Source>(
+    bins: &mut B,
+    state: &mut State<'_>,
+    support: &Support<'_>,
+    source: S,
+    (subset, before): (Option<Subset>, usize),
+    each: impl FnMut(usize, i32),
+) -> Result<(), Stop> {
+    match subset {
+        None => walk(bins, state, support, source, All, each),
+        Some(subset) => walk_subset(bins, state, support, source, Part { subset, before }, each),
+    }
+}
+
+/// Out of the way of those reports that carry everything.
+#[inline(never)]
+fn walk_subset<B: Bins, S: Source>(
+    bins: &mut B,
+    state: &mut State<'_>,
+    support: &Support<'_>,
+    source: S,
+    part: Part,
+    each: impl FnMut(usize, i32),
+) -> Result<(), Stop> {
+    walk(bins, state, support, source, part, each)
 }
 
 impl<'a> Encoder<'a> {
@@ -64,7 +97,14 @@ impl<'a> Encoder<'a> {
             ScratchError::Short { expected, got } => CodeError::Scratch { expected, got },
             ScratchError::Misaligned => CodeError::Misaligned { expected: SCRATCH_ALIGN },
         })?;
-        Ok(Self { capacity: out.len(), bins: ByteEncoder::new(out), state, live: 0, failed: None })
+        let (capacity, bins) = (out.len(), ByteEncoder::new(out));
+        Ok(Self { capacity, bins, state, live: 0, begun: false, subset: None, failed: None })
+    }
+
+    /// Of the tensors that follow only the coordinates of `subset` are coded, as if no others lived; none is all. Symbols are still
+    /// given for every live one, and their indices, over all tensors, are those that the subset is asked for.
+    pub fn keep_only(&mut self, subset: Option<Subset>) {
+        self.subset = subset;
     }
 
     fn try_tensor(&mut self, support: &Support<'_>, symbols: &[i32]) -> Result<(), CodeError> {
@@ -76,21 +116,26 @@ impl<'a> Encoder<'a> {
         if let Some((expected, got)) = self.state.too_narrow(support.width()) {
             return Err(CodeError::Scratch { expected, got });
         }
-        if symbols.is_empty() {
+        let (before, subset) = (self.live, self.subset);
+        let kept = subset.map_or(symbols.len(), |subset| subset.count(before, symbols.len()));
+        if kept == 0 {
+            self.live = before.saturating_add(symbols.len());
             return Ok(());
         }
+        self.begun = true;
         let back = self.bins.state();
         self.bins.plain(0, 1);
-        let walked = walk(&mut self.bins, &mut self.state, support, symbols, |_, _| ());
+        let walked = walk_part(&mut self.bins, &mut self.state, support, symbols, (subset, before), |_, _| ());
         if let Err(Stop::Range(index)) = walked {
             return Err(CodeError::Symbol { index: self.live + index, got: symbols[index] });
         }
-        if walked.is_err() || self.bins.state().position() - back.position() > modelled_limit(symbols.len()) {
+        if walked.is_err() || self.bins.state().position() - back.position() > modelled_limit(kept) {
             // Either it is longer than unmodelled symbols are or the slice is full; in both cases those may still fit.
             self.bins.rewind(back);
             self.state.model.reset();
             self.bins.plain(1, 1);
-            for (index, &symbol) in symbols.iter().enumerate() {
+            let travels = |index: &usize| subset.is_none_or(|subset| subset.keeps(before + index));
+            for (index, &symbol) in symbols.iter().enumerate().filter(|(index, _)| travels(index)) {
                 if symbol.unsigned_abs() > MAX_SYMBOL as u32 {
                     return Err(CodeError::Symbol { index: self.live + index, got: symbol });
                 }
@@ -132,7 +177,7 @@ impl EncodeTensors for Encoder<'_> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        if self.live == 0 {
+        if !self.begun {
             return Ok(0);
         }
         let length = self.bins.finish();
@@ -146,6 +191,8 @@ pub struct Decoder<'a> {
     state: State<'a>,
     length: usize,
     live: usize,
+    begun: bool,
+    subset: Option<Subset>,
     failed: Option<DecodeError>,
 }
 
@@ -159,7 +206,13 @@ impl<'a> Decoder<'a> {
             ScratchError::Short { expected, got } => DecodeError::Scratch { expected, got },
             ScratchError::Misaligned => DecodeError::Misaligned { expected: SCRATCH_ALIGN },
         })?;
-        Ok(Self { length: bytes.len(), bins: ByteDecoder::new(bytes), state, live: 0, failed: None })
+        let (length, bins) = (bytes.len(), ByteDecoder::new(bytes));
+        Ok(Self { length, bins, state, live: 0, begun: false, subset: None, failed: None })
+    }
+
+    /// As [`Encoder::keep_only`].
+    pub fn keep_only(&mut self, subset: Option<Subset>) {
+        self.subset = subset;
     }
 
     fn try_tensor(&mut self, support: &Support<'_>, mut each: impl FnMut(usize, i32)) -> Result<(), DecodeError> {
@@ -169,19 +222,25 @@ impl<'a> Decoder<'a> {
         }
         let (first, live) = (self.live, support.live());
         let Some(end) = first.checked_add(live) else { return Err(DecodeError::TooLong { position: first }) };
-        if live == 0 {
+        let subset = self.subset;
+        if subset.map_or(live, |subset| subset.count(first, live)) == 0 {
+            self.live = end;
             return Ok(());
         }
+        self.begun = true;
         let over = DecodeError::Truncated { position: self.length };
         if self.bins.plain(0, 1) == 0 {
-            walk(&mut self.bins, &mut self.state, support, Unknown, |index, symbol| each(first + index, symbol))
-                .map_err(|stop| match stop {
+            let each = |index, symbol| each(first + index, symbol);
+            walk_part(&mut self.bins, &mut self.state, support, Unknown, (subset, first), each).map_err(|stop| {
+                match stop {
                     Stop::Over => over,
                     Stop::Range(index) => DecodeError::Symbol { index: first + index, position: self.bins.position() },
-                })?;
+                }
+            })?;
         } else {
             self.state.model.reset();
-            for index in first..end {
+            let travels = |index: &usize| subset.is_none_or(|subset| subset.keeps(*index));
+            for index in (first..end).filter(travels) {
                 let symbol = plain_symbol(&mut self.bins, 0);
                 if symbol < -MAX_SYMBOL {
                     return Err(DecodeError::Symbol { index, position: self.bins.position() });
@@ -213,7 +272,7 @@ impl DecodeTensors for Decoder<'_> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        if self.live == 0 {
+        if !self.begun {
             return if self.length == 0 { Ok(()) } else { Err(DecodeError::Trailing { position: 0 }) };
         }
         self.bins.finish().map_err(|error| match error {

@@ -15,6 +15,7 @@ pub use growth::{GrowthError, growth_bound};
 use crate::checkin::{Path, Plan, Privacy, Profile};
 use crate::model::{Graph, Parameters};
 use crate::privacy::{NoisedSymbols, rotated_len};
+use crate::quantize::Subset;
 use crate::range_coder::{CodeError, DecodeError, DecodeTensors, Decoder, EncodeTensors, Encoder, Support};
 use crate::wire::{Reader, WireError, checksum, encode_document};
 use serde::{Deserialize, Serialize};
@@ -120,14 +121,14 @@ const BIT: Support<'static> = Support::Dense { rows: 1, cols: 1 };
 
 impl NoisedSymbols<'_> {
     /// Codes the symbols and puts the header before them; returns the report's length. `fingerprint` is the plan's, `weight`
-    /// what the report counts, `probe` the kept gradients of a growth probe.
+    /// what the report counts, `subset` those of the live coordinates that travel if not all, `probe` the kept gradients of a growth probe.
     ///
     /// # Errors
     /// [`ReportError`] with both numbers if it does not fit `out` or the plan's limit.
     pub fn encode(
         &self,
         (plan, fingerprint): (&Plan, u32),
-        weight: u32,
+        (weight, subset): (u32, Option<Subset>),
         probe: &[u64],
         (graph, row_ptrs, columns): (&Graph, &[u32], &[u16]),
         scratch: &mut [u8],
@@ -145,10 +146,12 @@ impl NoisedSymbols<'_> {
             encoder.tensor(&rotated_support(self.values.len()), self.values).map_err(ReportError::Code)?;
             at = self.values.len();
         } else {
+            encoder.keep_only(subset);
             for (support, live) in supports(graph, row_ptrs, columns) {
                 encoder.tensor(&support, &self.values[at..at + live]).map_err(ReportError::Code)?;
                 at += live;
             }
+            encoder.keep_only(None);
             if plan.privacy.bit_share().is_some() {
                 encoder.tensor(&BIT, &self.values[at..at + 1]).map_err(ReportError::Code)?;
                 at += 1;
@@ -207,7 +210,7 @@ impl<'a> Report<'a> {
         Ok(Self { header, payload, growth })
     }
 
-    /// Decodes the symbols; `each` gets `(index, symbol)` of the non-zero ones, ascending: the index of a live coordinate, or
+    /// Decodes the symbols, of the live coordinates those in `subset` where not all travel; `each` gets `(index, symbol)` of the non-zero ones, ascending: the index of a live coordinate, or
     /// in the rotated vector if the header's profile is [`Profile::Distributed`]. The clip bit, if the header counts one, comes last.
     ///
     /// # Errors
@@ -216,6 +219,7 @@ impl<'a> Report<'a> {
         &self,
         graph: &Graph,
         parameters: &Parameters<'_>,
+        subset: Option<Subset>,
         scratch: &mut [u8],
         mut each: impl FnMut(usize, i32),
     ) -> Result<(), DecodeError> {
@@ -227,9 +231,11 @@ impl<'a> Report<'a> {
             decoder.tensor(&rotated_support(length), &mut each)?;
             return decoder.finish();
         }
+        decoder.keep_only(subset);
         for (support, _) in supports(graph, parameters.row_ptrs, parameters.columns) {
             decoder.tensor(&support, &mut each)?;
         }
+        decoder.keep_only(None);
         if self.header.live as usize == graph.live.saturating_add(1) {
             decoder.tensor(&BIT, &mut each)?;
         }

@@ -7,6 +7,7 @@ use crate::arena::cast;
 use crate::checkin::{Clipping, Path, Weighting};
 use crate::model::{Graph, mask};
 use crate::optim::{Delta, subtract};
+use crate::quantize::Subset;
 use crate::report::symbols_of;
 use rand_core::Rng;
 
@@ -47,6 +48,13 @@ impl Session<'_> {
         if let Some(distributed) = plan.privacy.distributed() {
             clipped = clipped.rotate(distributed.rotation, plan.round);
         }
+        let subset = Subset::new(&plan.quantization, task.names.fingerprint, task.names.id);
+        if let Some(subset) = &subset {
+            clipped = clipped.keep_only(subset, graph.live);
+        }
+        if plan.privacy.leaves_room() {
+            clipped = clipped.without_noise(plan.quantization.most_kept(graph.live));
+        }
         // Grid and noise were checked when the plan was parsed.
         let Ok(symbols) = clipped.quantize(&plan.quantization, seed) else { return self.give_up(Abandoned::Internal) };
         let saturated = symbols.saturated() as u32;
@@ -62,7 +70,7 @@ impl Session<'_> {
         };
         let coded = symbols.encode(
             (plan, task.names.fingerprint),
-            weight,
+            (weight, subset),
             cast(probe),
             (graph, row_ptrs, columns),
             scratch,

@@ -90,7 +90,8 @@ fn settings(claim: &Claim) -> Result<Settings, AuditError> {
         close: Close::Deadline,
         training: Training { max_examples: 1, ..Training::sgd(1, 1, rate(claim)) },
         privacy,
-        quantization: Quantization { step: claim.step, rounding: Rounding::Stochastic },
+        quantization: Quantization { step: claim.step, rounding: Rounding::Stochastic, keep: 1.0 },
+        rate: siskin_server::round::Rate::Fixed,
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 1_000_000, probe: 0 },
         optimizer: Optimizer::FedAvg(FedAvgConfig::default()),
         pruning: Pruning::at_once(0.0),
@@ -206,7 +207,7 @@ impl RealRun {
         let mut symbols = Vec::new();
         let (graph, patterns) = (&round.offer.graph, round.offer.patterns());
         let each = |i, q| symbols.push((i, q));
-        let decoded = report.symbols(graph, &patterns, bytemuck::cast_slice_mut(&mut scratch), each);
+        let decoded = report.symbols(graph, &patterns, None, bytemuck::cast_slice_mut(&mut scratch), each);
         decoded.map_err(|e| AuditError::Device(e.to_string()))?;
         Ok(symbols)
     }

@@ -73,6 +73,10 @@ Examples:
   siskin run --data DIR                         IDX files: images, labels, users (gzipped or not)
   siskin run --data FILE.tsv                    text: users' columns, then `text` (gzipped or not)
   siskin run --noise-multiplier 0 --out plain   without privacy noise, for comparison
+  siskin run --bits-per-param 0.1               the step follows reports' sizes to a budget
+  siskin run --noise-multiplier 0 --bits-per-param 0.03   without privacy, a part of the params a report
+  siskin run --step-schedule halving:20:0.5     the step by the number of the round
+  siskin run --noise-multiplier 0 --rate-slope 4   the error that one more bit must save
   siskin run --print-config > run.toml          the effective settings as a file
   siskin run --config run.toml                  the same again
   siskin account --help                         what mechanisms cost in privacy: epsilon, noise, rounds

@@ -4,7 +4,7 @@ use super::{is_set, switch};
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
 use siskin_simulator::config::{Layers, RunConfig, SETTINGS, flag_of, resolve};
-use siskin_simulator::report::RunReport;
+use siskin_simulator::report::{Held, RunReport};
 use siskin_simulator::run::{load_data, run};
 use std::io::Write;
 use std::path::Path;
@@ -82,6 +82,14 @@ fn summary(report: &RunReport) -> String {
         "" => String::new(),
         line => format!("\ncertified          {line}"),
     };
+    let budget = match Held::of(&report.rounds) {
+        Some(Held { budget, reached: Some((mean, least, most)), within: (within, of) }) => format!(
+            "\nbudget             {budget} bits per live param; from round 5 on {mean:.4} in the mean, {least:.4} to {most:.4}, {within} of \
+             {of} rounds within 10 %"
+        ),
+        Some(Held { budget, .. }) => format!("\nbudget             {budget} bits per live param; fewer than 5 rounds"),
+        None => String::new(),
+    };
     let wall = report.timings.as_ref().and_then(|t| t.wall_s);
     let per_report = totals.bytes_up.total() as f64 / totals.reports_in.max(1) as f64;
     let per_device = totals.bytes_down.total() as f64 / totals.selected.max(1) as f64;
@@ -93,7 +101,7 @@ fn summary(report: &RunReport) -> String {
     format!(
         "held-out accuracy  {} on {on} after {} rounds\n\
          model              {params} params, {live} live: sparsity {}\n\
-         upload             {} bits per live param, {} per param; {per_report:.0} bytes a report, everything included\n\
+         upload             {} bits per live param, {} per param; {per_report:.0} bytes a report, everything included{budget}\n\
          download           {per_device:.0} bytes a device and round\n\
          reports            {} in, {} dropped out, {} late, {} refused, {} thrown away\n\
          privacy            {}{certified}\n\

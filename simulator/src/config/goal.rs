@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use siskin_accounting::correlated::{Blt, MAX_BUFFERS, Objective, Participation, Plan, Strategy};
 use siskin_accounting::{Adjacency, Composition, Method, Release, calibrate};
 use siskin_server::privacy::Noise;
-use siskin_server::round::{Close, Selection};
+use siskin_server::round::{Close, SIZE_NOISE, Selection};
 use toml::Value;
 
 /// Where the noise comes from.
@@ -292,7 +292,10 @@ impl RunConfig {
         };
         let template = Composition::of(Adjacency::AddOrRemove, release, self.fleet.rounds.into());
         let found = calibrate::noise(&template, self.privacy.epsilon, self.privacy.dp_delta, Method::default());
-        Ok(up(found.map_err(other)?.noise))
+        // A budget of bits follows sizes that are noised too: both together are what is calibrated.
+        let beside =
+            if self.compression.bits_per_param > 0.0 { libm::sqrt(1.0 + 1.0 / (SIZE_NOISE * SIZE_NOISE)) } else { 1.0 };
+        Ok(up(beside * found.map_err(other)?.noise))
     }
 
     /// The rule of participation: the largest separation that the population allows, unless another was asked for.

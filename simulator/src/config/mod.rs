@@ -7,6 +7,7 @@ mod goal;
 mod layers;
 mod preset;
 mod pruning;
+mod rate;
 mod resolve;
 mod settings;
 
@@ -14,6 +15,7 @@ pub use client::{ClientOptimizer, Schedule};
 pub use goal::PrivacyMode;
 pub use layers::{architecture, describe};
 pub use pruning::{Crossover, PruneType, Shares};
+pub use rate::StepScheduleWord;
 pub use resolve::{ConfigError, Layers, resolve};
 pub use settings::{SETTINGS, Setting, flag_of};
 
@@ -121,8 +123,9 @@ section!(
     }
 );
 section!(
-    /// Bound and noise. The bound is that of what is sent, and rounding lengthens a delta: at half a bit a param a device shortens it
-    /// to less than half before it rounds, so the noise, not the bound, sets what a round teaches.
+    /// Bound and noise. With noise the bound is that of what is sent, and rounding lengthens a delta: at half a bit a param a device
+    /// shortens it to less than half before it rounds, so the noise, not the bound, sets what a round teaches. Without noise it
+    /// is that of the delta.
     PrivacySection {
         privacy: PrivacyMode = PrivacyMode::AsSet,
         epsilon: f64 = 0.0,
@@ -140,8 +143,16 @@ section!(
     }
 );
 section!(
-    /// The grid. A step of 3.5 costs the embedded digits about half a bit a live param.
-    Compression { step: f32 = 3.5, rounding: Rounding = Rounding::Stochastic, weighting: Weighting = Weighting::Uniform }
+    /// The grid. A step of 3.5 costs the embedded digits about half a bit a live param; with a budget it is where the controller starts.
+    Compression {
+        step: f32 = 3.5,
+        bits_per_param: f64 = 0.0,
+        rate_slope: f64 = 0.0,
+        step_schedule: StepScheduleWord = StepScheduleWord::default(),
+        keep: f32 = 0.0,
+        rounding: Rounding = Rounding::Stochastic,
+        weighting: Weighting = Weighting::Uniform,
+    }
 );
 section!(
     /// The server optimizer. Momentum averages the noise of ten rounds; a higher rate learns faster and ends noisier.
@@ -269,7 +280,8 @@ impl RunConfig {
     /// the same number means the same rate for every model and clip norm.
     pub fn server_settings(&self, population: &str, live: usize) -> Settings {
         let privacy = &self.privacy;
-        let step = f64::from(self.compression.step) * f64::from(privacy.clip_norm) / libm::sqrt(live.max(1) as f64);
+        let unit = f64::from(privacy.clip_norm) / libm::sqrt(live.max(1) as f64);
+        let step = f64::from(self.compression.step) * unit;
         let privacy = Privacy {
             clip_norm: privacy.clip_norm,
             clipping: match privacy.clipping {
@@ -313,7 +325,9 @@ impl RunConfig {
                     Rounding::Stochastic => Round::Stochastic,
                     Rounding::Nearest => Round::Nearest,
                 },
+                keep: if self.compression.keep > 0.0 { self.compression.keep } else { 1.0 },
             },
+            rate: self.rate(unit),
             upload: Upload {
                 weighting: match self.compression.weighting {
                     Weighting::Uniform => Weight::Uniform,

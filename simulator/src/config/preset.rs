@@ -6,8 +6,8 @@ use toml::Value;
 /// What suits a shape of data, where the defaults (made for the embedded digits, 8x8) do not: a convolutional network for
 /// images of at least 24x24, a recurrent one for text, a network of dense layers for everything else.
 ///
-/// Without noise nothing is gained by a tight bound, and the server's re-clip would only shorten what rounding has
-/// lengthened: `clip_norm` is far above the norm of a delta, and `step` (in units of it) is small in turn. The masks of a
+/// Without noise nothing is gained by a tight bound: `clip_norm` is far above the norm of a delta, and `step` (in units of it) is small
+/// in turn. The masks of a
 /// convolutional or recurrent network are found while it learns, because one in five of 25 random weights is a poor kernel.
 pub(super) fn preset(problem: Problem) -> Vec<(&'static str, &'static str, Value)> {
     let float = |section, key, v: f64| (section, key, Value::Float(v));

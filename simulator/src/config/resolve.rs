@@ -1,7 +1,7 @@
 //! Defaults, preset, file and flags become one configuration.
 
 use super::preset::preset;
-use super::{ClientOptimizer, RunConfig, SETTINGS, flag_of, goal};
+use super::{ClientOptimizer, RunConfig, SETTINGS, flag_of, goal, rate};
 use crate::data::Problem;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
@@ -111,6 +111,7 @@ pub fn resolve(layers: &Layers, problem: Option<Problem>) -> Result<RunConfig, C
     let config: RunConfig = table.try_into().map_err(|e: toml::de::Error| ConfigError::Other(e.to_string()))?;
     check(&config)?;
     goal::check(&config, layers)?;
+    rate::check(&config, layers)?;
     Ok(config)
 }
 

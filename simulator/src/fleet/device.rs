@@ -8,6 +8,7 @@ use siskin::arena::ArenaError;
 use siskin::checkin::KeptMask;
 use siskin::data::{ExampleStore, StoreError};
 use siskin::privacy::Ledger;
+use siskin::report::Report;
 use siskin::session::{Config, Metrics, Outcome, Poll, Session};
 use siskin_server::round::{Answer, Exchange, RequestKind, Round};
 use std::sync::Arc;
@@ -92,6 +93,8 @@ pub struct DeviceRun {
     pub ended: Ended,
     /// Numbers that only a simulator sees.
     pub metrics: Metrics,
+    /// Bytes of its report, and of these its coded delta.
+    pub report: (u64, u64),
     /// The masks that it keeps for its next round, if it came as far as to have them.
     pub kept: Option<Arc<[u8]>>,
     /// The ledger that it stored, if it came as far as to debit its report.
@@ -172,6 +175,7 @@ impl Worker {
             down: StageBytes::default(),
             ended: Ended::DroppedOut,
             metrics: Metrics::default(),
+            report: (0, 0),
             kept: None,
             ledger: None,
         };
@@ -222,7 +226,10 @@ impl Worker {
             }
         }
         run.metrics = *session.metrics();
-        let report = session.report().map_or(0, <[u8]>::len);
+        let bytes = session.report().unwrap_or_default();
+        let report = bytes.len();
+        let coded = Report::parse(bytes).map_or(report, |report| report.payload.len());
+        run.report = (report as u64, coded as u64);
         self.saved.resize(session.save_bound(), 0);
         let saved = match session.save(&mut self.saved) {
             Ok(length) => self.saved[..length].to_vec(),
@@ -265,6 +272,11 @@ impl Worker {
                 Poll::Send => exchange(&mut session, round, now, &mut self.answer, run),
             }
         };
+        // Header and growth probe are no part of the delta.
+        let (report, coded) = run.report;
+        let header = (report - coded).min(run.up.report_payload);
+        run.up.report_payload -= header;
+        run.up.report_framing += header;
         run.ended = Ended::Reported(outcome);
     }
 }

@@ -16,7 +16,7 @@ pub use compare::{write_comparison, write_privacy_comparison};
 pub(crate) use html::{LineChart, Series, picture};
 pub use html::{render, render_audit, render_comparison, render_privacy_comparison};
 pub use json::{HTML_NAME, JSON_NAME, WriteError, Written, check_writable, to_json, write_all};
-pub use round::{BitsPerParam, Dropped, RoundRecord, StageBytes, Totals};
+pub use round::{BitsPerParam, Dropped, Held, RoundRecord, StageBytes, Totals};
 pub use summary::{
     ArenaPart, DataSummary, DeviceAccuracy, DeviceCost, Evaluation, ExampleCounts, HISTOGRAM_BINS, Kernel, LabelCount,
     LayerSummary, ModelSummary, PERCENTILES, PrivacyStatement, Quantile,

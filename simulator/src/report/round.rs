@@ -27,6 +27,19 @@ pub struct RoundRecord {
     /// unless clipping is adaptive.
     #[serde(default)]
     pub unclipped_estimate: Option<f64>,
+    /// Distance of two points of the grid, in units of the params.
+    #[serde(default)]
+    pub step: Option<f64>,
+    /// Bits per live param that the step was to come to; absent without a budget.
+    #[serde(default)]
+    pub bits_budget: Option<f64>,
+    /// Part of the live params that a report carried, `(0, 1)`; absent where it was all of them.
+    #[serde(default)]
+    pub part_kept: Option<f64>,
+    /// Squared error of a param, in squared units of the params, that one more bit of it would have saved, estimated; absent unless
+    /// the step follows it.
+    #[serde(default)]
+    pub rate_slope: Option<f64>,
     /// Examples that the cohort trained on, each counted once a local epoch.
     pub examples: u64,
     /// Bytes from the server to the cohort, as they crossed the transport.
@@ -123,7 +136,7 @@ pub struct StageBytes {
     pub checkpoint: u64,
     /// The coded delta inside reports.
     pub report_payload: u64,
-    /// Header, chunk headers and checksums of reports.
+    /// Header, growth probe, chunk headers and checksums of reports.
     pub report_framing: u64,
     /// Acknowledgements and retry windows.
     pub acks: u64,
@@ -185,6 +198,37 @@ impl BitsPerParam {
             (cells > 0.0).then(|| 8.0 * payload_bytes as f64 / cells)
         };
         Self { live: rate(live), model: rate(params) }
+    }
+}
+
+/// How a budget of bits was held.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Held {
+    /// Bits per live param that were allowed.
+    pub budget: f64,
+    /// Mean, least and largest of what rounds came to, from the fifth on.
+    pub reached: Option<(f64, f64, f64)>,
+    /// Rounds of those that were within a tenth of it, and all of them.
+    pub within: (usize, usize),
+}
+
+/// Round from which on a budget is to be held.
+const HELD_FROM: u64 = 5;
+
+impl Held {
+    /// Of these rounds; none without a budget.
+    #[must_use]
+    pub fn of(rounds: &[RoundRecord]) -> Option<Self> {
+        let budget = rounds.iter().find_map(|r| r.bits_budget)?;
+        let late = rounds.iter().filter(|r| r.round >= HELD_FROM && r.reports_in > 0);
+        let bits: Vec<f64> = late.filter_map(|r| r.bits_per_param.live).collect();
+        let within = bits.iter().filter(|bits| (*bits / budget - 1.0).abs() <= 0.1).count();
+        let fold = |f: fn(f64, f64) -> f64, start| bits.iter().copied().fold(start, f);
+        let reached = (!bits.is_empty()).then(|| {
+            let mean = bits.iter().sum::<f64>() / bits.len() as f64;
+            (mean, fold(f64::min, f64::INFINITY), fold(f64::max, 0.0))
+        });
+        Some(Self { budget, reached, within: (within, bits.len()) })
     }
 }
 

@@ -55,6 +55,10 @@ fn sample(rounds: u64) -> RunReport {
             clipped_fraction: Some(0.9 - 0.5 * (-t).exp()),
             clip_norm: Some(0.5),
             unclipped_estimate: None,
+            step: Some(0.05 + 0.2 * (-t).exp()),
+            bits_budget: Some(2.0),
+            part_kept: None,
+            rate_slope: None,
             examples: 240,
             bytes_down: StageBytes {
                 check_in: 640,

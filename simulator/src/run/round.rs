@@ -8,7 +8,7 @@ use rand_core::CryptoRng;
 use rayon::prelude::*;
 use siskin::arena::{ArenaError, MemoryPlan};
 use siskin::session::{Config, Outcome};
-use siskin_server::round::{Round, Server};
+use siskin_server::round::{Rate, Round, Server};
 use std::time::{Duration, Instant};
 
 /// Where the time of a run went.
@@ -100,6 +100,10 @@ pub fn run_round(
     let payload: u64 = reports.map(|r| r.up.report_payload).sum();
     let took_part: Vec<u64> =
         runs.iter().filter(|r| matches!(r.ended, Ended::Reported(_))).map(|r| r.device as u64).collect();
+    let budget = match server.settings().rate {
+        Rate::Bits(budget) => Some(budget.bits),
+        _ => None,
+    };
     let closed = server.close_of(round, &took_part, noise)?;
     timing.step += since.elapsed();
 
@@ -117,6 +121,10 @@ pub fn run_round(
         epsilon: Some(closed.guarantee.epsilon).filter(|e| e.is_finite()),
         virtual_time_s: Some(closed.closed_ms as f64 / 1e3),
         update_norm: closed.update_norm,
+        step: Some(f64::from(plan.quantization.step)),
+        bits_budget: budget,
+        part_kept: Some(f64::from(plan.quantization.keep)).filter(|keep| *keep < 1.0),
+        rate_slope: closed.rate.and_then(|rate| rate.slope),
         bits_per_param: BitsPerParam::of(payload, accepted, live as u64, server.model().size() as u64),
         ..RoundRecord::default()
     };
@@ -146,6 +154,6 @@ pub fn run_round(
         record.clipped_fraction = Some(clipped as f64 / trained as f64);
         record.mean_train_loss = Some(losses / trained as f64).filter(|l| l.is_finite());
     }
-    let largest = runs.iter().map(|r| r.up.report_payload).max().unwrap_or(0);
+    let largest = runs.iter().map(|r| r.report.0).max().unwrap_or(0);
     Ok((record, largest))
 }

@@ -12,7 +12,8 @@ use libfuzzer_sys::fuzz_target;
 use problem::{Profile, profiles, rng};
 use siskin::report::{Header, Report, symbols_of};
 use siskin::wire::{Capabilities, Frame, PROTOCOL_VERSION, Request, Response, checksum};
-use siskin_server::round::{Answer, Round};
+use siskin_server::aggregate::NormBound;
+use siskin_server::round::{Answer, Round, Settings};
 use std::sync::OnceLock;
 
 fn ask(round: &Round, request: &Request<'_>, payload: &[u8]) -> Response {
@@ -41,6 +42,7 @@ fuzz_target!(|bytes: &[u8]| {
     let before = server.model().params().to_vec();
     let round = server.open().unwrap();
     let plan = &round.offer.plan;
+    let live = round.offer.graph.live;
     let header = Header {
         plan: round.offer.fingerprint,
         round: 0,
@@ -63,5 +65,8 @@ fuzz_target!(|bytes: &[u8]| {
     let closed = server.close(round, &mut rng(0)).unwrap();
     assert_eq!(closed.counts.accepted + closed.counts.refused, 1);
     let moved: f64 = server.model().params().iter().zip(&before).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-    assert!(moved.sqrt() <= f64::from(profile.settings.privacy.clip_norm) * (1.0 + 1e-4), "{moved}");
+    // Without noise, with the room for rounding.
+    let Settings { privacy, quantization, .. } = &profile.settings;
+    let bound = NormBound::of(privacy, quantization, live).unwrap();
+    assert!(moved.sqrt() <= bound.units() as f64 * bound.unit() * (1.0 + 1e-4), "{moved}");
 });

@@ -7,14 +7,14 @@ use proptest::prelude::*;
 
 /// Owned support.
 #[derive(Debug, Clone)]
-enum Shape {
+pub(super) enum Shape {
     Dense(u32, u32),
     Csr(Vec<u32>, Vec<u16>, u32),
     Blocks(Vec<u32>, Vec<u16>, u32, u32),
 }
 
 impl Shape {
-    fn support(&self) -> Support<'_> {
+    pub(super) fn support(&self) -> Support<'_> {
         match self {
             Self::Dense(rows, cols) => Support::dense(*rows, *cols).unwrap(),
             Self::Csr(row_ptr, cols, width) => Support::csr(row_ptr, cols, *width).unwrap(),
@@ -25,7 +25,7 @@ impl Shape {
     }
 
     /// The same coordinates, every row with a list of its own.
-    fn repeated(&self) -> Self {
+    pub(super) fn repeated(&self) -> Self {
         let Self::Blocks(row_ptr, cols, width, height) = self else { return self.clone() };
         let (mut ends, mut all) = (vec![0], Vec::new());
         for list in row_ptr.windows(2) {
@@ -47,7 +47,7 @@ fn csr(width: u32, rows: &[Vec<bool>]) -> Shape {
     Shape::Csr(row_ptr, cols, width)
 }
 
-fn shape() -> impl Strategy<Value = Shape> {
+pub(super) fn shape() -> impl Strategy<Value = Shape> {
     let sparse = (1u32..70).prop_flat_map(|width| {
         let row = prop_oneof![
             Just(vec![false; width as usize]),

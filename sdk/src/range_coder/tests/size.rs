@@ -3,7 +3,7 @@
 use super::*;
 use crate::quantize::{Rounding, Step, Uniform, quantize_in_place};
 use crate::range_coder::binary::Bins;
-use crate::range_coder::blocks::{State, Stop, walk};
+use crate::range_coder::blocks::{All, State, Stop, walk};
 use crate::range_coder::mixer::{SQUASH, STRETCH};
 use std::format;
 use std::string::String;
@@ -50,7 +50,7 @@ fn range_coder_loses_nothing() {
             let mut words = scratch(&[support]);
             let mut ideal = Ideal(1.0); // the tensor's plain bit
             let Ok(mut state) = State::new(scratch_bytes(&mut words, &[support])) else { panic!("scratch") };
-            let walked: Result<(), Stop> = walk(&mut ideal, &mut state, &support, &symbols[..], |_, _| ());
+            let walked: Result<(), Stop> = walk(&mut ideal, &mut state, &support, &symbols[..], All, |_, _| ());
             assert!(walked.is_ok());
             let bits = encoded_all(&[support], &symbols).len() as f64 * 8.0;
             assert!(bits >= 0.998 * ideal.0 - 1.0 && bits <= ideal.0 + 40.0, "{bits} against {}", ideal.0);

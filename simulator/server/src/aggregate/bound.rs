@@ -2,6 +2,8 @@
 //! so that the bound holds exactly and the same everywhere.
 
 use serde::{Deserialize, Serialize};
+use siskin::checkin::{Privacy, Quantization};
+use siskin::privacy::GridBound;
 
 /// Fractional bits that every sum keeps: its unit is `step / 2^16`.
 pub const FRACTION_BITS: u32 = 16;
@@ -15,15 +17,16 @@ const LARGEST: u64 = ((SYMBOL_LIMIT - 1) as u64) << FRACTION_BITS;
 /// The L2 bound of one report, on the integer grid.
 ///
 /// It promises, in exact arithmetic: the coordinates `v` that a sum takes from one report of weight 1 have
-/// `||v||_2 <= floor(2^16 * clip_norm / step)`, so in real units never more than `clip_norm`.
+/// `||v||_2 <= units`: `floor(2^16 * clip_norm / step)`, so in real units never more than `clip_norm`; or, of a plan without noise, with
+/// the room for rounding of [`of`](Self::of).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "(f32, f32)", into = "(f32, f32)")]
+#[serde(try_from = "(f32, f32, u64)", into = "(f32, f32, u64)")]
 pub struct NormBound {
     /// Finite and positive.
     clip_norm: f32,
     /// Finite and positive.
     step: f32,
-    /// `floor(2^16 * clip_norm / step)`, in `1..2^62`.
+    /// At least `floor(2^16 * clip_norm / step)`; in `1..2^62`.
     units: u64,
 }
 
@@ -63,7 +66,28 @@ impl NormBound {
         Ok(Self { clip_norm, step, units })
     }
 
-    /// The L2 bound in the units of the params.
+    /// The bound of the reports of a plan of which at most so many coordinates travel, the device's own ([`GridBound::of`]): without
+    /// noise, it has room for what rounding adds.
+    ///
+    /// # Errors
+    /// [`BoundError`].
+    pub fn of(privacy: &Privacy, grid: &Quantization, coordinates: usize) -> Result<Self, BoundError> {
+        let bound = Self::new(privacy.clip_norm, grid.step)?;
+        if !privacy.leaves_room() {
+            return Ok(bound);
+        }
+        let room = GridBound::of(privacy, grid, coordinates);
+        let (clip_norm, step) = (privacy.clip_norm, grid.step);
+        Ok(Self { units: room.map_err(|_| BoundError::Ratio { clip_norm, step })?.units(), ..bound })
+    }
+
+    /// The same without room: what noise must be made for.
+    pub(crate) fn without_room(self) -> Self {
+        // It was computed when the bound was made.
+        Self::new(self.clip_norm, self.step).unwrap_or(self)
+    }
+
+    /// The L2 bound in the units of the params, without room for rounding.
     pub fn clip_norm(&self) -> f32 {
         self.clip_norm
     }
@@ -73,7 +97,7 @@ impl NormBound {
         self.step
     }
 
-    /// The L2 bound in units of `step / 2^16`, rounded down.
+    /// The L2 bound in units of `step / 2^16`, rounded down; with the room, if there is any.
     pub fn units(&self) -> u64 {
         self.units
     }
@@ -104,17 +128,19 @@ impl NormBound {
     }
 }
 
-impl TryFrom<(f32, f32)> for NormBound {
+impl TryFrom<(f32, f32, u64)> for NormBound {
     type Error = BoundError;
 
-    fn try_from((clip_norm, step): (f32, f32)) -> Result<Self, BoundError> {
-        Self::new(clip_norm, step)
+    fn try_from((clip_norm, step, units): (f32, f32, u64)) -> Result<Self, BoundError> {
+        let bound = Self::new(clip_norm, step)?;
+        let fits = (bound.units..1 << 62).contains(&units);
+        if fits { Ok(Self { units, ..bound }) } else { Err(BoundError::Ratio { clip_norm, step }) }
     }
 }
 
-impl From<NormBound> for (f32, f32) {
+impl From<NormBound> for (f32, f32, u64) {
     fn from(bound: NormBound) -> Self {
-        (bound.clip_norm, bound.step)
+        (bound.clip_norm, bound.step, bound.units)
     }
 }
 
@@ -197,7 +223,7 @@ mod tests {
         /// The server keeps what the device's own bound allows, to the last square, and nothing above it.
         #[test]
         fn the_bound_is_the_devices(clip in 1e-3f32..1e3, step in 1e-6f32..1e2) {
-            if let (Ok(here), Ok(there)) = (NormBound::new(clip, step), siskin::privacy::GridBound::new(clip, step)) {
+            if let (Ok(here), Ok(there)) = (NormBound::new(clip, step), GridBound::new(clip, step)) {
                 prop_assert_eq!(here.scale(there.squares()), Scale::Kept);
                 prop_assert_ne!(here.scale(there.squares() + 1), Scale::Kept);
             }

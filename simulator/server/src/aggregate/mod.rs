@@ -56,9 +56,9 @@ impl SumPlan {
         Some(Self { bound, max_weight: NonZeroU32::new(max_weight)?, noise: None })
     }
 
-    /// The same, with the server's noise.
+    /// The same, with the server's noise; whatever room for rounding the bound had is taken back.
     pub fn with_noise(self, noise: NoiseMultiplier) -> Self {
-        Self { noise: Some(noise), ..self }
+        Self { noise: Some(noise), bound: self.bound.without_room(), ..self }
     }
 
     /// The L2 sensitivity of the sum in the units of the params: `max_weight * clip_norm`, exact in f64 for every weight

@@ -5,7 +5,7 @@
 //! the noised sum the server estimates the part `b` of the deltas that were not clipped, and the next round's norm is
 //! `C exp(-rate (b - target))`. All of that is post-processing of what the noise covers; since the noise is relative to each
 //! round's own C, nothing of it changes what a round costs in privacy. The grid's step keeps its ratio to C, so the rate of the
-//! reports, and with noise on devices its deviation in steps, stay what they are.
+//! reports, and with noise on devices its deviation in steps, stay what they are, unless a [`Rate`](super::Rate) moves that ratio.
 //!
 //! The estimate is cut to `[0, 1]`, so that C moves by no more than `exp(rate)` in a round, whatever the noise is or a device
 //! lies. Where the server sees the bits it refuses those that are none; under a profile that hides them, one device counts for as many
@@ -70,6 +70,12 @@ impl ClipState {
         Self { steps: settings.privacy.clip_norm / settings.quantization.step }
     }
 
+    /// Another ratio of step and clip norm; lays the grid anew.
+    pub(super) fn set_ratio(&mut self, settings: &mut Settings, ratio: f64) {
+        self.steps = (1.0 / ratio) as f32;
+        self.regrid(settings);
+    }
+
     /// Estimate of the part of `reports` that were not clipped, by the sum of their bits in the units of the params; none if the
     /// plan has no bits or there are no reports.
     pub(super) fn unclipped(self, settings: &Settings, bits: f64, reports: u64) -> Option<f64> {
@@ -84,13 +90,17 @@ impl ClipState {
         let AdaptiveClip { target, rate } = settings.adaptive;
         let norm = f64::from(settings.privacy.clip_norm) * libm::exp(-rate * (unclipped - target));
         // The range of plans, and some room for the step.
-        let clip_norm = norm.clamp(1e-9, 1e9) as f32;
+        settings.privacy.clip_norm = norm.clamp(1e-9, 1e9) as f32;
+        self.regrid(settings);
+    }
+
+    fn regrid(self, settings: &mut Settings) {
+        let clip_norm = settings.privacy.clip_norm;
         let mut step = clip_norm / self.steps;
         // A bound of exactly so many steps as the plan must have is not to become one of less by rounding.
         while clip_norm / step < self.steps {
             step = step.next_down();
         }
-        settings.privacy.clip_norm = clip_norm;
         settings.quantization.step = step;
     }
 }
@@ -117,7 +127,8 @@ mod tests {
             privacy: Privacy { clipping: Clipping::Adaptive { bit_share }, ..privacy },
             adaptive: AdaptiveClip { target: 0.7, rate: 0.3 },
             noise: crate::privacy::Noise::Independent,
-            quantization: Quantization { step, rounding: Rounding::Nearest },
+            quantization: Quantization { step, rounding: Rounding::Nearest, keep: 1.0 },
+            rate: crate::round::Rate::Fixed,
             upload: Upload { weighting: Weighting::Uniform, max_bytes: 1000, probe: 0 },
             optimizer: Optimizer::FedAvg(Default::default()),
             pruning: Pruning::at_once(0.0),

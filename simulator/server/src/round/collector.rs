@@ -1,11 +1,13 @@
 //! Reports come in, in pieces and in any order, and are counted once.
 
 use super::grid::{ModulusError, check_modulus};
+use super::rate::Sizes;
 use super::{Close, Offer, Settings};
 use crate::aggregate::{AddError, BoundError, ModularSum, NormBound, Sum, SumPlan};
 use crate::privacy::{NoiseError, NoiseMultiplier};
 use siskin::checkin::{Privacy, Profile, Weighting};
 use siskin::model::Graph;
+use siskin::quantize::Subset;
 use siskin::range_coder::{EntropyCoder, RowColumn};
 use siskin::report::{ROTATED_COLUMNS, Report, symbols_of};
 use siskin::wire::UploadStatus;
@@ -63,6 +65,8 @@ pub struct Collected {
     pub sum: Tally,
     /// Sum of the levels of all growth probes, all params in flat order; if the plan asks for them.
     pub growth: Option<Vec<u64>>,
+    /// The sizes of the reports.
+    pub(super) sizes: Sizes,
     /// When the last report that counts was in, ms after the round opened.
     pub closed_ms: u64,
 }
@@ -83,6 +87,7 @@ pub struct Collector {
     growth: Option<Vec<u64>>,
     named: Vec<(usize, u8)>,
     scratch: Vec<u8>,
+    sizes: Sizes,
 }
 
 /// Why the settings give no sum.
@@ -99,22 +104,22 @@ pub enum CollectorError {
     Modulus(#[from] ModulusError),
 }
 
-/// The L2 bound that a report of an honest device keeps. Where devices add noise it is on top of what they clipped: a
+/// The bound that a report of an honest device keeps: without noise, rounding and all, else the clip norm. Where devices add noise it is on top of what they clipped: a
 /// server that cut it off again would shrink the signal with it, by a factor that grows with the number of coordinates.
 /// Noise of `d` coordinates is longer than `sigma * (sqrt(d) + sqrt(2 t))` with probability at most `exp(-t)` (Laurent &
 /// Massart 2000, "Adaptive estimation of a quadratic functional by model selection", lemma 1); here that is 10^-12. No privacy hangs on this bound: it is there so that
 /// one report cannot outweigh the others.
-fn norm_of_a_report(settings: &Settings, live: usize) -> f32 {
-    let p = &settings.privacy;
+fn norm_of_a_report(settings: &Settings, live: usize) -> Result<NormBound, BoundError> {
+    let (p, grid) = (&settings.privacy, &settings.quantization);
     match p.profile {
         Profile::Local if p.noise_multiplier > 0.0 => {
             let clip_norm = f64::from(p.clip_norm);
             let sigma = clip_norm * f64::from(p.noise_multiplier);
             let root = libm::sqrt(live as f64);
             let tail = libm::sqrt(2.0 * 12.0 * std::f64::consts::LN_10);
-            (clip_norm + sigma * (root + tail)) as f32
+            NormBound::new((clip_norm + sigma * (root + tail)) as f32, grid.step)
         }
-        _ => p.clip_norm,
+        _ => NormBound::of(p, grid, grid.most_kept(live)),
     }
 }
 
@@ -131,9 +136,12 @@ fn has_whole_bit(privacy: &Privacy, step: f32, graph: &Graph, symbols: &[(usize,
 }
 
 impl Collector {
-    pub(crate) fn new(settings: &Settings, offer: &Offer) -> Result<Self, CollectorError> {
+    /// `first`: see [`Sizes::new`].
+    pub(crate) fn new(settings: &Settings, offer: &Offer, first: bool) -> Result<Self, CollectorError> {
         let coordinates = settings.privacy.coordinates(offer.graph.live);
-        let bound = NormBound::new(norm_of_a_report(settings, coordinates), settings.quantization.step)?;
+        // Noise is on the clip bit too.
+        let bounded = if settings.privacy.leaves_room() { offer.graph.live } else { coordinates };
+        let bound = norm_of_a_report(settings, bounded)?;
         let max_weight = match settings.upload.weighting {
             Weighting::Uniform => 1,
             Weighting::Examples { cap } => cap.max(1),
@@ -165,6 +173,7 @@ impl Collector {
             growth: (offer.plan.upload.probe > 0).then(|| vec![0; offer.graph.size]),
             named: Vec::new(),
             scratch: vec![0; RowColumn::required_scratch(widest)],
+            sizes: Sizes::new(settings, offer.graph.live, first),
         })
     }
 
@@ -208,7 +217,7 @@ impl Collector {
         let goal_reached = self.close == Close::Goal && self.counts.accepted >= self.goal;
         let status = if now_ms > self.deadline_ms || goal_reached {
             UploadStatus::Late
-        } else if self.add(offer, &bytes) {
+        } else if self.add(offer, task, &bytes) {
             self.closed_ms = self.closed_ms.max(now_ms);
             UploadStatus::Accepted
         } else {
@@ -233,11 +242,12 @@ impl Collector {
             undecided.insert(UploadStatus::Refused);
             self.partial.remove(&task);
             *self.counts.abandoned.entry(cause).or_default() += 1;
+            self.sizes.abandoned(cause);
         }
     }
 
     /// True if the report belongs to the plan, decodes and is in the sum now.
-    fn add(&mut self, offer: &Offer, bytes: &[u8]) -> bool {
+    fn add(&mut self, offer: &Offer, task: u64, bytes: &[u8]) -> bool {
         let Ok(report) = Report::parse(bytes) else { return false };
         let header = &report.header;
         let plan = &offer.plan;
@@ -251,7 +261,9 @@ impl Collector {
         }
         self.symbols.clear();
         let symbols = &mut self.symbols;
-        let decoded = report.symbols(&offer.graph, &offer.patterns(), &mut self.scratch, |i, q| symbols.push((i, q)));
+        let subset = Subset::new(&plan.quantization, offer.fingerprint, task);
+        let each = |i, q| symbols.push((i, q));
+        let decoded = report.symbols(&offer.graph, &offer.patterns(), subset, &mut self.scratch, each);
         if decoded.is_err() || !has_whole_bit(&plan.privacy, plan.quantization.step, &offer.graph, &self.symbols) {
             return false;
         }
@@ -262,6 +274,8 @@ impl Collector {
         if self.sum.add(&self.symbols, header.weight).is_err() {
             return false;
         }
+        let magnitudes = self.symbols.iter().map(|(_, q)| u64::from(q.unsigned_abs())).sum();
+        self.sizes.add(report.payload.len(), magnitudes);
         if let Some(sums) = &mut self.growth {
             for (place, level) in &self.named {
                 sums[*place] += u64::from(*level);
@@ -285,6 +299,7 @@ impl Collector {
     }
 
     pub(crate) fn finish(self) -> Collected {
-        Collected { counts: self.counts, sum: self.sum, growth: self.growth, closed_ms: self.closed_ms }
+        let Self { counts, sum, growth, sizes, closed_ms, .. } = self;
+        Collected { counts, sum, growth, sizes, closed_ms }
     }
 }

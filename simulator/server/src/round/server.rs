@@ -4,10 +4,11 @@ use super::adaptive::ClipState;
 use super::collector::{Collector, CollectorError, Tally};
 use super::form::Masks;
 use super::model::bitmap;
+use super::rate::RateState;
 use super::selection::{select, select_spaced};
 use super::{
-    Close, Counts, GlobalModel, ModelError, NoiseMechanism, Offer, OfferError, Promise, Round, Selection, Settings,
-    SettingsError,
+    Budget, Close, Counts, Followed, GlobalModel, ModelError, NoiseMechanism, Offer, OfferError, Promise, Rate, Round,
+    Selection, Settings, SettingsError,
 };
 use crate::aggregate::{Closed as ClosedSum, Denominator, MeanError, scatter};
 use crate::optim::{OptimError, ServerOptimizer};
@@ -15,6 +16,8 @@ use crate::privacy::{CorrelatedNoise, NoiseError, StateError};
 use rand_core::{CryptoRng, Rng};
 use siskin::checkin::{Distributed, Profile};
 use siskin::model::sparsity::Bitmap;
+use siskin::quantize::scale_of;
+use siskin::report::MAX_HEADER;
 use siskin_accounting::correlated::{ParticipationLog, StrategyError, Violation};
 use siskin_accounting::{Adjacency, Enforcement, Event, Guarantee, Ledger};
 use std::num::NonZeroU64;
@@ -86,6 +89,8 @@ pub struct Closed {
     pub update_norm: Option<f64>,
     /// With adaptive clipping, the estimate of the part of the deltas that were not clipped, in `[0, 1]`.
     pub unclipped: Option<f64>,
+    /// What the sizes of the reports said of the step; where that follows them.
+    pub rate: Option<Followed>,
     /// When the round closed, ms after it opened.
     pub closed_ms: u64,
     /// Privacy so far.
@@ -107,6 +112,8 @@ pub struct Server {
     max_frame: usize,
     /// What stays of clip norm and grid while the norm moves.
     clip: ClipState,
+    /// How the grid moves beside that.
+    rate: RateState,
     /// Of the rounds before, as their devices may have kept them.
     masks: Masks,
 }
@@ -132,6 +139,9 @@ impl Server {
     ) -> Result<Self, ServerError> {
         settings.check(population)?;
         settings.pruning.begin(&mut model)?;
+        let mut settings = settings;
+        settings.quantization.keep = settings.rate.keep(&settings);
+        fits_upload(&settings, model.carried())?;
         let mut optimizer =
             settings.optimizer.build(model.size()).map_err(|source| ServerError::Optim { round: 0, source })?;
         set_mask(&mut *optimizer, &model).map_err(|source| ServerError::Optim { round: 0, source })?;
@@ -144,7 +154,7 @@ impl Server {
         let plan = settings.noise.plan(f64::from(settings.privacy.noise_multiplier))?;
         let (mask, params) = noise_mask(&settings, &model);
         let correlated = plan.map(|plan| CorrelatedNoise::new(plan, &mask, params)).transpose()?;
-        let clip = ClipState::new(&settings);
+        let (clip, rate) = (ClipState::new(&settings), RateState::new(&settings));
         let server = Self {
             settings,
             population,
@@ -156,6 +166,7 @@ impl Server {
             round: 0,
             max_frame,
             clip,
+            rate,
             masks: Masks::default(),
         };
         server.open()?;
@@ -185,8 +196,13 @@ impl Server {
         &self.settings
     }
 
-    /// Local step size of the plans from the next round on.
+    /// Local step size of the plans from the next round on. Where the grid follows the sizes of reports, its step changes by as much.
     pub fn set_learning_rate(&mut self, rate: f32) {
+        let factor = f64::from(rate) / f64::from(self.settings.training.learning_rate);
+        if factor != 1.0 && matches!(self.settings.rate, Rate::Bits(_)) {
+            self.rate.rescaled(&self.settings, factor);
+            self.lay_grid();
+        }
         self.settings.training.learning_rate = rate;
     }
 
@@ -242,7 +258,7 @@ impl Server {
     /// [`ServerError`] if the settings make no valid plan.
     pub fn open(&self) -> Result<Round, ServerError> {
         let offer = Offer::new(&self.settings, &self.model, self.round, self.max_frame)?.with_masks(&self.masks);
-        let collector = Collector::new(&self.settings, &offer)?;
+        let collector = Collector::new(&self.settings, &offer, self.rate.is_first())?;
         Ok(Round::new(offer, collector))
     }
 
@@ -302,6 +318,12 @@ impl Server {
                     }
                 }
             };
+            let scale = scale_of(&self.settings.quantization);
+            if scale != 1.0 {
+                // What did not travel counts as zero in the sum. The clip bit always travels.
+                let live = offer.graph.live;
+                mean.iter_mut().take(live).for_each(|value| *value = (f64::from(*value) * scale) as f32);
+            }
             if self.settings.privacy.bit_share().is_some() {
                 // Every report has weight 1.
                 let divisor = self.denominator(1).map_or(counts.accepted, NonZeroU64::get);
@@ -314,11 +336,21 @@ impl Server {
             self.log.end_round(participants.iter().copied());
             noise.advance(rng);
         }
+        let rate = match self.settings.rate {
+            Rate::Fixed | Rate::Schedule(_) => None,
+            // Of a round that is given up nothing is released.
+            _ if !stepped && self.settings.noises_sizes() => {
+                self.rate.wait();
+                None
+            }
+            _ => Some(self.rate.follow(&self.settings, &collected.sizes, rng)),
+        };
         // A round that was given up released nothing, but its number has been used.
         if stepped {
             self.ledger.observe(self.event())?;
         }
         self.round += 1;
+        self.lay_grid();
         let growth = collected.growth.filter(|_| stepped);
         self.prune(delta.as_deref(), growth.as_deref())?;
         let closed_ms = match self.settings.close {
@@ -326,7 +358,7 @@ impl Server {
             _ => u64::from(self.settings.deadline_ms),
         };
         let guarantee = self.guarantee()?;
-        Ok(Closed { counts, reclipped, stepped, needed, update_norm, unclipped, closed_ms, guarantee })
+        Ok(Closed { counts, reclipped, stepped, needed, update_norm, unclipped, rate, closed_ms, guarantee })
     }
 
     /// With correlated noise, that everybody in a round is named and may be in it.
@@ -350,6 +382,13 @@ impl Server {
                 fraction.max(u64::from(shares)).max(1)
             }
             _ => fraction.max(1),
+        }
+    }
+
+    /// The step of the next round, where it moves.
+    fn lay_grid(&mut self) {
+        if let Some(ratio) = self.rate.ratio(&self.settings, self.round) {
+            self.clip.set_ratio(&mut self.settings, ratio);
         }
     }
 
@@ -380,7 +419,8 @@ impl Server {
     /// which is less than Gaussian, so that it counts for none.
     fn event(&self) -> Event {
         let promise = self.promise().filter(|promise| promise.mechanism != NoiseMechanism::Skellam);
-        let noise_multiplier = promise.map_or(0.0, |promise| promise.noise_multiplier());
+        let noise_multiplier =
+            promise.map_or(0.0, |promise| promise.noise_multiplier()) * self.settings.noise_beside_sizes();
         if Self::sampling_is_enforced(&self.settings) {
             let rate = self.settings.rate(self.population);
             match self.settings.cohort_cap {
@@ -420,6 +460,21 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// That a report within the budget may be sent at all.
+fn fits_upload(settings: &Settings, live: usize) -> Result<(), SettingsError> {
+    let Rate::Bits(Budget { bits, .. }) = settings.rate else { return Ok(()) };
+    let most = f64::from(settings.upload.max_bytes) - MAX_HEADER as f64;
+    if bits * live as f64 / 8.0 <= most {
+        return Ok(());
+    }
+    let range = format!(
+        "at most {:.3}: a report of {live} live params may have {} bytes; a larger upload, or a smaller budget",
+        (8.0 * most / live as f64).max(0.0),
+        settings.upload.max_bytes
+    );
+    Err(SettingsError { name: "bits per param", got: bits, range })
 }
 
 /// The params that carry noise and their number, one bit each; the clip bit is one more behind them.

@@ -1,6 +1,6 @@
 //! What the operator of a population decides.
 
-use super::{AdaptiveClip, Pruning};
+use super::{AdaptiveClip, Pruning, Rate};
 use crate::optim::{FedAdam, FedAdamConfig, FedAvg, FedAvgConfig, OptimError, ServerOptimizer};
 use crate::privacy::Noise;
 use serde::{Deserialize, Serialize};
@@ -35,8 +35,10 @@ pub struct Settings {
     pub adaptive: AdaptiveClip,
     /// How the server's noise hangs together from round to round, and who may then take part when.
     pub noise: Noise,
-    /// The grid.
+    /// The grid; of the first round, where `rate` moves it.
     pub quantization: Quantization,
+    /// How its step is chosen from round to round.
+    pub rate: Rate,
     /// Weight and size of reports.
     pub upload: Upload,
     /// The step of the server.
@@ -138,6 +140,7 @@ impl Settings {
         within("noise multiplier", f64::from(self.privacy.noise_multiplier), 0.0, 1e6)?;
         within("clip norm", f64::from(self.privacy.clip_norm), 1e-12, 1e12)?;
         self.adaptive.check()?;
+        self.rate.check(self)?;
         self.check_participation(population)
     }
 

@@ -93,16 +93,31 @@ pub(super) fn reports(report: &RunReport) -> String {
             })
             .collect(),
     };
+    let mut rates = vec![
+        Series { name: "live params", class: "s1", points: points(report, |r| r.bits_per_param.live) },
+        Series { name: "all params", class: "s2", points: points(report, |r| r.bits_per_param.model) },
+    ];
+    let budget = points(report, |r| r.bits_budget);
+    if !budget.is_empty() {
+        // Of the live params it is; the line of all of them would only press the others together.
+        rates[1] = Series { name: "budget", class: "s4", points: budget };
+    }
+    let grid = LineChart {
+        title: "Step of the grid",
+        x_label: "round",
+        y_label: "units of the params",
+        x_whole: true,
+        y_factor: 1.0,
+        series: vec![Series { name: "step", class: "s1", points: points(report, |r| r.step) }],
+        note: "",
+    };
     let rate = LineChart {
         title: "Rate of the reports",
         x_label: "round",
         y_label: "bits per param, payload",
         x_whole: true,
         y_factor: 1.0,
-        series: vec![
-            Series { name: "live params", class: "s1", points: points(report, |r| r.bits_per_param.live) },
-            Series { name: "all params", class: "s2", points: points(report, |r| r.bits_per_param.model) },
-        ],
+        series: rates,
         note: "",
     };
     let totals = &report.totals;
@@ -122,7 +137,7 @@ pub(super) fn reports(report: &RunReport) -> String {
         ("Meaning", Column::Text),
     ];
     let outcomes = if totals.rounds == 0 { Vec::new() } else { rows };
-    charts(&[stacks.render(), rate.render()])
+    charts(&[stacks.render(), rate.render(), grid.render()])
         + &table("Outcome of every selection", &head, &outcomes, true)
         + &every_round(report)
 }
@@ -153,6 +168,8 @@ fn every_round(report: &RunReport) -> String {
         "Accuracy",
         "Epsilon",
         "Bits/live",
+        "Budget",
+        "Step",
         "Up",
         "Down",
         "Clipped",
@@ -178,6 +195,8 @@ fn round_row(r: &RoundRecord) -> Vec<String> {
         percent(r.accuracy),
         real(r.epsilon, 3),
         real(r.bits_per_param.live, 3),
+        real(r.bits_budget, 3),
+        real(r.step, 3),
         bytes(r.bytes_up.total() as f64),
         bytes(r.bytes_down.total() as f64),
         percent(r.clipped_fraction),

@@ -35,7 +35,7 @@ pub(crate) fn plan(input: [u16; 3], layers: &[LayerSpec]) -> Result<Plan, &'stat
         model,
         training: Training { max_examples: 1000, ..Training::sgd(1, 8, 0.125) },
         privacy: Privacy::new(0.5, Profile::Central),
-        quantization: Quantization { step: 1.0 / 128.0, rounding: Rounding::Stochastic },
+        quantization: Quantization { step: 1.0 / 128.0, rounding: Rounding::Stochastic, keep: 1.0 },
         upload: Upload { weighting: Weighting::Uniform, max_bytes: 4096, probe: 0 },
     })
 }

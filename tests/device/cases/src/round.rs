@@ -274,7 +274,7 @@ fn whole_round(bench: &mut Bench<'_>, plan: &Plan) -> Outcome {
     let parameters = Parameters { row_ptrs: setting.row_ptrs, columns: setting.columns, values: &[] };
     let (mut symbols, mut nonzero) = (Digest::EMPTY, 0);
     parsed
-        .symbols(&graph, &parameters, scratch, |index, symbol| {
+        .symbols(&graph, &parameters, None, scratch, |index, symbol| {
             symbols = symbols.and_bytes(&(index as u32).to_le_bytes()).and_bytes(&symbol.to_le_bytes());
             nonzero += 1;
         })
@@ -358,7 +358,7 @@ fn damaged_report(bench: &mut Bench<'_>) -> Outcome {
     for at in 0..forged.len() {
         forged[at] ^= 0x10;
         let mut symbols = Digest::EMPTY;
-        let decoded = Report { payload: forged, ..parsed }.symbols(&graph, &parameters, scratch, |index, symbol| {
+        let decoded = Report { payload: forged, ..parsed }.symbols(&graph, &parameters, None, scratch, |index, symbol| {
             symbols = symbols.and_bytes(&(index as u32).to_le_bytes()).and_bytes(&symbol.to_le_bytes());
         });
         outcomes = outcomes.and_bytes(&symbols.0.to_le_bytes()).and_bytes(&[u8::from(decoded.is_ok())]);

@@ -1,0 +1,228 @@
+//! Where the step of the grid goes from round to round, and with it what reports cost.
+//!
+//! The step of a round is known before the round, from public numbers or from what reports reveal anyway: their sizes. Nothing is
+//! asked of a device for it. What moves is the ratio of step and clip norm: with adaptive clipping the norm moves first and the step
+//! with it, then the ratio.
+//!
+//! # Privacy
+//! | noise | what the sizes are |
+//! |---|---|
+//! | none | no more than what the server sees anyway |
+//! | local | of noised values, so that whatever follows from them is free |
+//! | central | of deltas without noise: their sum is noised before the step follows it, and that is accounted for ([`SIZE_NOISE`]) |
+//! | central and correlated, or of examples | no account of it: a fixed step or a schedule ([`Settings::check`]) |
+//! | distributed | all the same, as words modulo `2^bits` are not compressed: the grid follows from the modulus |
+//!
+//! [`Settings::check`]: super::Settings::check
+
+mod check;
+mod schedule;
+mod sizes;
+mod tracker;
+
+pub use schedule::StepSchedule;
+pub(super) use sizes::Sizes;
+use tracker::Tracker;
+
+use super::Settings;
+use crate::privacy::Gaussian;
+use rand_core::CryptoRng;
+use serde::{Deserialize, Serialize};
+use siskin::checkin::{LEAST_SHARE_DEVIATION, Profile, Rounding};
+
+/// How the step of each round is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Rate {
+    /// As the settings have it.
+    Fixed,
+    /// By the number of the round.
+    Schedule(StepSchedule),
+    /// So that reports have so many bits a live param in the mean.
+    Bits(Budget),
+    /// So that one more bit a param saves so much squared error a param, in squared units of the params: `-dD/dR`, the lambda of
+    /// Mitchell, Ballé, Charles and Konečný 2022.
+    Slope(f64),
+}
+
+/// Bits that reports may have.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Of coded symbols, over the live params that train; headers and framing are not in it. 0.0001 to 16.
+    pub bits: f64,
+    /// Part of the coordinates that a report carries; none is all of them from [`SUBSET_BELOW`] on, and below it so many that each has
+    /// [`SUBSET_BITS`].
+    pub keep: Option<f32>,
+}
+
+/// Bits a param below which a part of the coordinates travels.
+pub const SUBSET_BELOW: f64 = 0.05;
+
+/// Bits that a coordinate which travels then has. Of a mean of many reports the squared error, with that of dropped coordinates, is
+/// `(1 + e) / p - 1` for a relative error `e` of what travels, so that with `b` bits for each of them `(1 + e) b` is to be least: the
+/// optimum is flat, at steps of about 3 to 10 root mean squares.
+pub const SUBSET_BITS: f64 = 0.25;
+
+/// Standard deviation of the noise on the sum of sizes over that on the sum of deltas, each relative to what one report may add. A
+/// round with both costs what one with noise of `z / sqrt(1 + 1 / SIZE_NOISE^2)` costs, half a percent less noise: two Gaussian
+/// mechanisms of `z` and `SIZE_NOISE z` on the same reports are one of both coordinates.
+pub const SIZE_NOISE: f64 = 10.0;
+
+/// The most by which the logarithm of the step moves in a round, after the first few that measured something.
+const LARGEST_MOVE: f64 = std::f64::consts::LN_2;
+/// The same in those.
+const FIRST_MOVES: f64 = 3.5;
+const FIRST: u32 = 4;
+
+impl Rate {
+    /// Part of the coordinates that travel.
+    pub(super) fn keep(&self, settings: &Settings) -> f32 {
+        match *self {
+            Self::Bits(Budget { keep: Some(keep), .. }) => keep,
+            Self::Bits(Budget { bits, keep: None }) if bits < SUBSET_BELOW && settings.privacy.leaves_room() => {
+                (bits / SUBSET_BITS).max(1.0 / 65_536.0) as f32
+            }
+            _ => settings.quantization.keep,
+        }
+    }
+}
+
+impl Settings {
+    /// True if noise must be added to the sum of sizes.
+    pub fn noises_sizes(&self) -> bool {
+        let central = self.privacy.noise_multiplier > 0.0 && self.privacy.profile == Profile::Central;
+        central && matches!(self.rate, Rate::Bits(_))
+    }
+
+    /// What is left of a noise multiplier by what sizes cost beside it: 1 where they cost nothing.
+    pub fn noise_beside_sizes(&self) -> f64 {
+        if self.noises_sizes() { 1.0 / libm::sqrt(1.0 + 1.0 / (SIZE_NOISE * SIZE_NOISE)) } else { 1.0 }
+    }
+}
+
+/// What the controller made of a round.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Followed {
+    /// Bits a live param that it measured, with the noise that it may see them through; none if it measured nothing.
+    pub bits: Option<f64>,
+    /// Slope `-dD/dR` that it estimates, in squared units of the params a bit; where it is the target.
+    pub slope: Option<f64>,
+}
+
+/// The state from round to round.
+#[derive(Debug, Clone)]
+pub(super) struct RateState {
+    /// Logarithm of step over clip norm before the first round.
+    first: f64,
+    /// Now.
+    log_ratio: f64,
+    tracker: Tracker,
+}
+
+impl RateState {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let first = libm::log(f64::from(settings.quantization.step) / f64::from(settings.privacy.clip_norm));
+        Self { first, log_ratio: first, tracker: Tracker::new(!settings.privacy.leaves_room()) }
+    }
+
+    /// Step over clip norm of `round`, if it is not the one before; after [`follow`](Self::follow).
+    pub(super) fn ratio(&self, settings: &Settings, round: u32) -> Option<f64> {
+        match settings.rate {
+            Rate::Fixed => None,
+            Rate::Schedule(schedule) => Some(libm::exp(self.first) * schedule.factor(round)),
+            Rate::Bits(_) | Rate::Slope(_) => Some(libm::exp(self.log_ratio)),
+        }
+    }
+
+    /// True as long as few rounds have measured anything.
+    pub(super) fn is_first(&self) -> bool {
+        self.tracker.seen() < FIRST
+    }
+
+    /// Local step sizes change by this factor, and deltas with them: the step goes along, before reports say so. Not with
+    /// noise, where most deltas are of the clip norm.
+    pub(super) fn rescaled(&mut self, settings: &Settings, factor: f64) {
+        let (least, largest) = limits(settings);
+        if settings.privacy.leaves_room() && factor.is_finite() && factor > 0.0 {
+            self.log_ratio = (self.log_ratio + libm::log(factor)).clamp(libm::log(least), libm::log(largest));
+        }
+    }
+
+    /// A round went by of which nothing is known.
+    pub(super) fn wait(&mut self) {
+        self.tracker.wait();
+    }
+
+    /// Learns from the sizes of a round; `rng` gives the noise where that is due.
+    pub(super) fn follow(&mut self, settings: &Settings, sizes: &Sizes, rng: &mut impl CryptoRng) -> Followed {
+        let nothing = Followed { bits: None, slope: None };
+        let target = match settings.rate {
+            Rate::Fixed | Rate::Schedule(_) => return nothing,
+            Rate::Bits(budget) => Some(budget.bits / f64::from(settings.quantization.keep)),
+            Rate::Slope(_) => None,
+        };
+        let measured = if settings.noises_sizes() {
+            // Missing reports add nothing, so that the planned cohort takes the place of who came.
+            let deviation = SIZE_NOISE * f64::from(settings.privacy.noise_multiplier);
+            let noise = deviation * Gaussian::new(rng).sample();
+            Some(sizes.noised(noise, deviation, settings.cohort))
+        } else {
+            sizes.mean()
+        };
+        let Some((bits, variance)) = measured else {
+            self.tracker.wait();
+            return nothing;
+        };
+        self.tracker.observe(bits, variance);
+        let slope = match settings.rate {
+            Rate::Slope(_) => self.slope(settings, sizes),
+            _ => None,
+        };
+        let wish = match (target, settings.rate, slope) {
+            (Some(target), ..) => self.tracker.toward(target),
+            // At coarse steps the slope is as the step to a power of between 1 and 2, at fine ones as its square.
+            (None, Rate::Slope(wanted), Some(slope)) => 0.5 * libm::log(wanted / slope),
+            _ => 0.0,
+        };
+        let most = if self.is_first() { FIRST_MOVES } else { LARGEST_MOVE };
+        let (least, largest) = limits(settings);
+        let next = (self.log_ratio + wish.clamp(-most, most)).clamp(libm::log(least), libm::log(largest));
+        self.tracker.moved(next - self.log_ratio);
+        self.log_ratio = next;
+        Followed { bits: Some(bits * f64::from(settings.quantization.keep)), slope }
+    }
+
+    /// `-dD/dR` at the step of the round: with `m` the mean magnitude of a symbol, `dD / d ln step` is `step^2 min(m, 1/3)` where
+    /// rounding is stochastic (a coordinate below a step adds `|x| (step - |x|)`, on a fine grid all add `step^2 / 6`), and half of
+    /// that to the nearest; `dR / d ln step` is what the sizes say.
+    fn slope(&self, settings: &Settings, sizes: &Sizes) -> Option<f64> {
+        let step = f64::from(settings.quantization.step);
+        let part = match settings.quantization.rounding {
+            Rounding::Stochastic => 1.0,
+            Rounding::Nearest => 0.5,
+        };
+        let rise = part * step * step * sizes.magnitude()?.min(1.0 / 3.0);
+        Some(rise / self.tracker.fall()).filter(|slope| slope.is_finite() && *slope > 0.0)
+    }
+}
+
+/// The least and largest ratio of step and clip norm that plans of these settings may have.
+fn limits(settings: &Settings) -> (f64, f64) {
+    let privacy = &settings.privacy;
+    let largest = match (privacy.leaves_room(), settings.quantization.rounding) {
+        (true, Rounding::Stochastic) => 32_768.0,
+        (true, Rounding::Nearest) => 1.99,
+        (false, _) => 0.999,
+    };
+    let of_bit =
+        privacy.bit_share().filter(|_| !privacy.leaves_room()).map_or(largest, |share| 0.999 * f64::from(share));
+    let of_noise = if privacy.noise_on_device() {
+        0.999 * f64::from(privacy.noise_multiplier) / f64::from(LEAST_SHARE_DEVIATION)
+    } else {
+        largest
+    };
+    (1.0 / 2_097_152.0, largest.min(of_bit).min(of_noise))
+}
+
+#[cfg(test)]
+mod tests;
