@@ -27,4 +27,5 @@ mod round;
 mod seeds;
 mod spaced;
 mod statistics;
+mod substitute;
 mod untrusted;

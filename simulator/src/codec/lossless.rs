@@ -2,6 +2,7 @@
 
 use super::CodecError;
 use super::rivals::bits::{BitReader, BitWriter, Order};
+use super::rivals::general::General;
 use super::rivals::run_length::{DELTA, GAMMA, OMEGA, RunLength, best_rice};
 use super::rivals::universal::Code;
 use siskin::quantize::MAX_SYMBOL;
@@ -18,6 +19,8 @@ pub enum Coder {
     RunsRice,
     /// Every symbol by itself: `2|q| + (q < 0)`, plus 1, in one universal code, highest bit first.
     Each(Code),
+    /// Symbols in one, two or four bytes each, and a general-purpose compressor.
+    General(General),
 }
 
 /// What a coder made of symbols.
@@ -31,7 +34,7 @@ pub struct Coded {
 
 impl Coder {
     /// All coders and their names.
-    pub const NAMES: [(&'static str, Self); 8] = [
+    pub const NAMES: [(&'static str, Self); 10] = [
         ("siskin", Self::Siskin),
         ("rlgamma", Self::Runs(GAMMA)),
         ("rldelta", Self::Runs(DELTA)),
@@ -40,6 +43,8 @@ impl Coder {
         ("elias-gamma", Self::Each(Code::Gamma)),
         ("elias-delta", Self::Each(Code::Delta)),
         ("elias-omega", Self::Each(Code::Omega)),
+        ("gzip", Self::General(General::Gzip)),
+        ("zstd", Self::General(General::Zstd)),
     ];
 
     /// The coder of a name.
@@ -64,15 +69,7 @@ impl Coder {
         }
         let full = |bytes: Vec<u8>| Coded { bits: 8 * bytes.len(), bytes };
         match self {
-            Self::Siskin => {
-                let mut bytes = vec![0; RowColumn::encoded_bound(symbols.len())];
-                let mut scratch = scratch(&supports);
-                let scratch = bytemuck::cast_slice_mut(&mut scratch);
-                let length = range_coder::encode::<RowColumn>(&supports, symbols, &mut bytes, scratch)
-                    .map_err(|e| CodecError::new("symbols", e))?;
-                bytes.truncate(length);
-                Ok(full(bytes))
-            }
+            Self::Siskin => siskin_encode(&supports, symbols),
             Self::Runs(code) => Ok(Coded { bytes: code.encode(symbols), bits: code.bits(symbols) }),
             Self::RunsRice => {
                 let code = best_rice(symbols);
@@ -82,6 +79,7 @@ impl Coder {
                 bytes.extend(code.encode(symbols));
                 Ok(Coded { bytes, bits: 8 + code.bits(symbols) })
             }
+            Self::General(general) => Ok(full(general.encode(symbols))),
             Self::Each(code) => {
                 let mut bits = BitWriter::new(Order::HighFirst);
                 for &q in symbols {
@@ -90,6 +88,38 @@ impl Coder {
                 Ok(Coded { bits: bits.length(), bytes: bits.finish() })
             }
         }
+    }
+
+    /// Codes symbols of these places alone, ascending, in matrices of these rows and columns; both sides know the places. The sdk's coder.
+    ///
+    /// # Errors
+    /// [`CodecError`]: one symbol a place inside the matrices, widths of at most 2^16, magnitudes of at most `2^24 - 1`.
+    pub fn encode_places(shapes: &[[u32; 2]], places: &[usize], symbols: &[i32]) -> Result<Coded, CodecError> {
+        let wrong = |what: &dyn std::fmt::Display| CodecError::new("shape", what);
+        let (mut row_ptrs, mut columns) = (Vec::new(), Vec::with_capacity(places.len()));
+        let (mut first, mut left) = (0, places);
+        for &[rows, cols] in shapes {
+            let mut row_ptr = vec![0u32];
+            let start = columns.len();
+            for row in 0..rows as usize {
+                let end = first + (row + 1) * cols as usize;
+                let (own, rest) = left.split_at(left.partition_point(|place| *place < end));
+                columns.extend(own.iter().map(|place| (place - (end - cols as usize)) as u16));
+                left = rest;
+                row_ptr.push((columns.len() - start) as u32);
+            }
+            first += rows as usize * cols as usize;
+            row_ptrs.push((row_ptr, start..columns.len(), cols));
+        }
+        let supports: Vec<Support<'_>> = row_ptrs
+            .iter()
+            .map(|(row_ptr, place, cols)| Support::csr(row_ptr, &columns[place.clone()], *cols))
+            .collect::<Result<_, _>>()
+            .map_err(|e| wrong(&e))?;
+        if columns.len() != symbols.len() || !left.is_empty() {
+            return Err(wrong(&format!("{} places in it, there are {} symbols", columns.len(), symbols.len())));
+        }
+        siskin_encode(&supports, symbols)
     }
 
     /// The symbols of what [`Self::encode`] wrote for the same shapes.
@@ -116,6 +146,7 @@ impl Coder {
                 let code = RunLength { runs: code(head & 15), magnitudes: code(head >> 4) };
                 code.decode(rest, count).map_err(|e| wrong(&e))
             }
+            Self::General(general) => general.decode(bytes, count).map_err(|e| wrong(&e)),
             Self::Each(code) => {
                 let mut bits = BitReader::new(Order::HighFirst, bytes);
                 let mut symbols = Vec::new();
@@ -135,6 +166,16 @@ impl Coder {
     }
 }
 
+fn siskin_encode(supports: &[Support<'_>], symbols: &[i32]) -> Result<Coded, CodecError> {
+    let mut bytes = vec![0; RowColumn::encoded_bound(symbols.len())];
+    let mut scratch = scratch(supports);
+    let scratch = bytemuck::cast_slice_mut(&mut scratch);
+    let length = range_coder::encode::<RowColumn>(supports, symbols, &mut bytes, scratch)
+        .map_err(|e| CodecError::new("symbols", e))?;
+    bytes.truncate(length);
+    Ok(Coded { bits: 8 * bytes.len(), bytes })
+}
+
 fn supports(shapes: &[[u32; 2]], count: usize) -> Result<Vec<Support<'static>>, CodecError> {
     let wrong = |what: &dyn std::fmt::Display| CodecError::new("shape", what);
     let supports: Vec<Support<'_>> = shapes
@@ -149,4 +190,33 @@ fn supports(shapes: &[[u32; 2]], count: usize) -> Result<Vec<Support<'static>>, 
 fn scratch(supports: &[Support<'_>]) -> Vec<u32> {
     let width = supports.iter().map(Support::width).max().unwrap_or(0);
     vec![0; RowColumn::required_scratch(width).div_ceil(4)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_those_of_compressed_rows() {
+        let shapes = [[2, 3], [1, 4]];
+        // Of all places, the same coder as without them sees the same rows and columns.
+        let symbols = [1, 0, -2, 0, 0, 3, 1, 1, 0, -1];
+        let all: Vec<usize> = (0..10).collect();
+        let whole = Coder::Siskin.encode(&shapes, &symbols).unwrap();
+        assert_eq!(Coder::encode_places(&shapes, &all, &symbols).unwrap(), whole);
+
+        let places = [0, 2, 3, 6, 9];
+        let coded = Coder::encode_places(&shapes, &places, &[1, -2, 0, 1, -1]).unwrap();
+        let (ptr, cols): ([&[u32]; 2], [&[u16]; 2]) = ([&[0, 2, 3], &[0, 2]], [&[0, 2, 0], &[0, 3]]);
+        let supports = [Support::csr(ptr[0], cols[0], 3).unwrap(), Support::csr(ptr[1], cols[1], 4).unwrap()];
+        let mut scratch = scratch(&supports);
+        let mut got = vec![0; 5];
+        let each = |i: usize, q| got[i] = q;
+        range_coder::decode::<RowColumn>(&supports, &coded.bytes, bytemuck::cast_slice_mut(&mut scratch), each)
+            .unwrap();
+        assert_eq!(got, [1, -2, 0, 1, -1]);
+
+        assert!(Coder::encode_places(&shapes, &[0, 10], &[1, 1]).is_err());
+        assert!(Coder::encode_places(&shapes, &[0], &[1, 1]).is_err());
+    }
 }

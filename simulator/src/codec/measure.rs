@@ -1,8 +1,8 @@
 //! Bits per parameter of one update in a file, by codec, on the same symbols.
 
-use super::{CodecError, Coder};
-use crate::prune::read_params;
-use siskin::quantize::{Quantized, Rounding, Step, quantize_in_place};
+use super::rivals::rounding;
+use super::{CodecError, Coder, Update};
+use siskin::quantize::{MAX_SYMBOL, Quantized, Rounding, Step, Uniform, quantize_in_place};
 use std::path::Path;
 
 /// How reals become symbols.
@@ -15,6 +15,22 @@ pub enum RoundingKind {
         /// Of the sdk's uniform numbers.
         seed: u64,
     },
+    /// Subtractive dither that both sides know, from this seed.
+    Dithered {
+        /// Of the sdk's uniform numbers.
+        seed: u64,
+    },
+}
+
+impl RoundingKind {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Stochastic { .. } => "stochastic",
+            Self::Dithered { .. } => "dithered",
+        }
+    }
 }
 
 /// What was measured.
@@ -39,41 +55,83 @@ impl Measured {
     }
 }
 
+/// Symbols of `values` on the grid of `step`, and how many values are too large for it. Nearest and stochastic rounding are the
+/// sdk's own; the dither of coordinate `i` is `u - 1/2` with the sdk's uniform `u`, on which rounding is the paper's.
+pub fn symbols_of(values: &[f32], step: Step, rounding: RoundingKind) -> (Vec<i32>, usize) {
+    let rounding = match rounding {
+        RoundingKind::Nearest => Rounding::Nearest,
+        RoundingKind::Stochastic { seed } => Rounding::Stochastic { seed, first: 0 },
+        RoundingKind::Dithered { seed } => {
+            let x: Vec<f64> = values.iter().map(|x| f64::from(*x)).collect();
+            let (symbols, _) = rounding::dithered(&x, f64::from(step.get()), &dither(seed, values.len()));
+            let saturated = symbols.iter().filter(|q| q.unsigned_abs() > MAX_SYMBOL as u32).count();
+            return (symbols, saturated);
+        }
+    };
+    let mut values = values.to_vec();
+    let Quantized { symbols, saturated, .. } = quantize_in_place(&mut values, step, rounding);
+    (symbols.to_vec(), saturated)
+}
+
+/// The dither of a seed, uniform on `[-1/2, 1/2)`.
+pub fn dither(seed: u64, count: usize) -> Vec<f64> {
+    let uniform = Uniform::new(seed);
+    (0..count as u32).map(|i| f64::from(uniform.at(i)) - 0.5).collect()
+}
+
 /// Quantises all tensors of a safetensors file of 32-bit floats, in the order of their names, with one step of `step_rms` times
 /// their root mean square, and codes the symbols with every codec.
 ///
 /// # Errors
 /// [`CodecError`]: the file, a step that is none, or values that do not fit it.
 pub fn measure(path: &Path, step_rms: f64, rounding: RoundingKind) -> Result<Measured, CodecError> {
-    let tensors = read_params(path).map_err(|e| CodecError::new(e.at, e.what))?;
-    let mut values: Vec<f32> = tensors.iter().flat_map(|tensor| &tensor.values).copied().collect();
-    let mut shapes = Vec::new();
-    for tensor in &tensors {
-        let cols = tensor.shape.last().copied().unwrap_or(1);
-        let rows = tensor.values.len().checked_div(cols).unwrap_or(0);
-        let [rows, cols] = [rows, cols].map(u32::try_from);
-        let too_large = |_| CodecError::new(&*tensor.name, "its shape is too large");
-        shapes.push([rows.map_err(too_large)?, cols.map_err(too_large)?]);
-    }
-    let params = values.len();
-    let rms = (values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / params.max(1) as f64).sqrt();
+    measure_update(&Update::read(path)?, step_rms, rounding)
+}
+
+/// The same of an update that was read.
+///
+/// # Errors
+/// [`CodecError`]: a step that is none, or values that do not fit it.
+pub fn measure_update(update: &Update, step_rms: f64, rounding: RoundingKind) -> Result<Measured, CodecError> {
+    let Update { shapes, values, .. } = update;
+    let rms = update.rms();
     let step = Step::new((step_rms * rms) as f32).map_err(|e| CodecError::new("step", e))?;
-    let rounding = match rounding {
-        RoundingKind::Nearest => Rounding::Nearest,
-        RoundingKind::Stochastic { seed } => Rounding::Stochastic { seed, first: 0 },
-    };
-    let Quantized { symbols, saturated, .. } = quantize_in_place(&mut values, step, rounding);
+    let (symbols, saturated) = symbols_of(values, step, rounding);
     if saturated > 0 {
         return Err(CodecError::new("step", format!("{saturated} values are too large for it")));
     }
     let mut bytes = Vec::new();
     for (name, coder) in Coder::NAMES {
-        let coded = coder.encode(&shapes, symbols)?.bytes;
-        if coder.decode(&shapes, &coded)? != symbols {
+        let coded = coder.encode(shapes, &symbols)?.bytes;
+        if coder.decode(shapes, &coded)? != symbols {
             return Err(CodecError::new(name, "what was decoded is not what was encoded"));
         }
         bytes.push((name, coded.len()));
     }
     let nonzero = symbols.iter().filter(|&&q| q != 0).count();
-    Ok(Measured { params, rms, step: step.get(), nonzero, bytes })
+    Ok(Measured { params: values.len(), rms, step: step.get(), nonzero, bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dither_leaves_an_error_that_is_uniform_whatever_the_value() {
+        let step = Step::new(0.5).unwrap();
+        for value in [0.0f32, 0.1, 0.25, -3.3] {
+            let values = vec![value; 20_000];
+            let (symbols, saturated) = symbols_of(&values, step, RoundingKind::Dithered { seed: 4 });
+            assert_eq!(saturated, 0);
+            let estimate = symbols.iter().zip(dither(4, values.len())).map(|(&q, u)| (f64::from(q) + u) * 0.5);
+            let errors: Vec<f64> = estimate.map(|x| x - f64::from(value)).collect();
+            assert!(errors.iter().all(|e| e.abs() <= 0.25 + 1e-6));
+            let moment = |power| errors.iter().map(|e| e.powi(power)).sum::<f64>() / errors.len() as f64;
+            // Uniform of width 1/2: mean 0, variance 1/48; five standard errors.
+            assert!(moment(1).abs() < 5.0 * (1.0f64 / 48.0 / 20_000.0).sqrt(), "{value}: {}", moment(1));
+            assert!((moment(2) * 48.0 - 1.0).abs() < 5.0 * (0.8f64 / 20_000.0).sqrt(), "{value}: {}", moment(2));
+        }
+        let (_, saturated) = symbols_of(&[1e9], step, RoundingKind::Dithered { seed: 4 });
+        assert_eq!(saturated, 1);
+    }
 }

@@ -12,9 +12,11 @@ mod round;
 mod summary;
 
 pub use audit::{audit_json, write_audit};
-pub use compare::{write_comparison, write_privacy_comparison};
+pub use compare::{write_codec_comparison, write_comparison, write_privacy_comparison};
 pub(crate) use html::{LineChart, Series, picture};
-pub use html::{render, render_audit, render_comparison, render_privacy_comparison};
+pub use html::{
+    codec_pictures, render, render_audit, render_codec_comparison, render_comparison, render_privacy_comparison,
+};
 pub use json::{HTML_NAME, JSON_NAME, WriteError, Written, check_writable, to_json, write_all};
 pub use round::{BitsPerParam, Dropped, Held, RoundRecord, StageBytes, Totals};
 pub use summary::{

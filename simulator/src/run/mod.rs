@@ -10,6 +10,7 @@ pub mod summary;
 pub use evaluate::{Evaluator, Score};
 pub use model_file::{MODEL_NAME, PLAN_NAME};
 pub use round::{Timing, run_round};
+pub(crate) use start::model as initial_model;
 
 use crate::config::{ConfigError, Data, PrivacyMode, ProgressMode, RunConfig};
 use crate::data::{DataError, Federated, Normalization, digits, idx, text};

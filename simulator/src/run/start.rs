@@ -9,7 +9,7 @@ use rand_core::Rng;
 use siskin_server::round::GlobalModel;
 
 /// Of fresh weights, or the one in an ONNX file; what does not train is frozen, and adapters stand where they were asked for.
-pub(super) fn model(config: &RunConfig, data: &Federated) -> Result<GlobalModel, RunError> {
+pub(crate) fn model(config: &RunConfig, data: &Federated) -> Result<GlobalModel, RunError> {
     let seed = || stream(config.run.seed, Purpose::Weights, 0, 0).next_u64();
     let line = &config.model.model;
     let mut model = if std::path::Path::new(line).extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {

@@ -2,7 +2,7 @@
 
 use super::grid::{ModulusError, check_modulus};
 use super::rate::Sizes;
-use super::{Close, Offer, Settings};
+use super::{Close, Offer, Settings, Substitute};
 use crate::aggregate::{AddError, BoundError, ModularSum, NormBound, Sum, SumPlan};
 use crate::privacy::{NoiseError, NoiseMultiplier};
 use siskin::checkin::{Privacy, Profile, Weighting};
@@ -88,6 +88,7 @@ pub struct Collector {
     named: Vec<(usize, u8)>,
     scratch: Vec<u8>,
     sizes: Sizes,
+    pub(super) substitute: Option<Box<dyn Substitute>>,
 }
 
 /// Why the settings give no sum.
@@ -174,6 +175,7 @@ impl Collector {
             named: Vec::new(),
             scratch: vec![0; RowColumn::required_scratch(widest)],
             sizes: Sizes::new(settings, offer.graph.live, first),
+            substitute: None,
         })
     }
 
@@ -269,6 +271,9 @@ impl Collector {
         }
         if !self.read_growth(offer, &report) {
             return false;
+        }
+        if let Some(substitute) = &mut self.substitute {
+            substitute.substitute(&report, plan.quantization.step, &mut self.symbols);
         }
         // The whole report is good: both sums take it, or none.
         if self.sum.add(&self.symbols, header.weight).is_err() {

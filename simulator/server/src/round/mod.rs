@@ -12,6 +12,7 @@ mod rate;
 mod selection;
 mod server;
 mod settings;
+mod substitute;
 mod units;
 
 pub use adaptive::{AdaptiveClip, bit_share};
@@ -25,3 +26,4 @@ pub use rate::{Budget, Followed, Rate, SIZE_NOISE, SUBSET_BELOW, SUBSET_BITS, St
 pub use selection::{select, select_spaced};
 pub use server::{Closed, Server, ServerError};
 pub use settings::{Close, Optimizer, Selection, Settings, SettingsError};
+pub use substitute::Substitute;

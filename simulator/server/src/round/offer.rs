@@ -2,7 +2,7 @@
 
 use super::collector::Collector;
 use super::form::{Changes, Form, Mask, Masks, piece};
-use super::{GlobalModel, Settings};
+use super::{GlobalModel, Settings, Substitute};
 use siskin::checkin::{
     CheckpointError, Path, Plan, PlanError, Reason, Rejection, RetryWindow, Upload, checkpoint_len, write_checkpoint,
 };
@@ -206,6 +206,12 @@ pub struct Round {
 impl Round {
     pub(crate) fn new(offer: Offer, collector: Collector) -> Self {
         Self { offer, assigned: Mutex::default(), collector: Mutex::new(collector) }
+    }
+
+    /// The same, with another codec's estimates in the place of the reports: see [`Substitute`].
+    pub fn with_substitute(mut self, substitute: Box<dyn Substitute>) -> Self {
+        self.collector.get_mut().unwrap_or_else(PoisonError::into_inner).substitute = Some(substitute);
+        self
     }
 
     pub(crate) fn into_parts(self) -> (Offer, Collector) {

@@ -206,6 +206,15 @@ impl Server {
         self.settings.training.learning_rate = rate;
     }
 
+    /// Step of the grid from the next round on, in the units of the params.
+    ///
+    /// # Errors
+    /// [`ServerError`] where clip norm and step do not go together; the step is then as it was.
+    pub fn set_step(&mut self, step: f32) -> Result<(), ServerError> {
+        let before = std::mem::replace(&mut self.settings.quantization.step, step);
+        self.open().map(drop).inspect_err(|_| self.settings.quantization.step = before)
+    }
+
     /// What the next round promises to the accountant; none without noise.
     pub fn promise(&self) -> Option<Promise> {
         Promise::of(&self.settings, self.settings.privacy.symbols(self.model.carried()))

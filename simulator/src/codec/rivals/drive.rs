@@ -1,6 +1,7 @@
 //! DRIVE (Vargaftik et al. 2021): the signs of a rotated vector and one scale.
 
-use super::{Sent, hadamard};
+use super::hadamard::{self, Layout};
+use super::{Sent, f32_of};
 
 /// What the scale is chosen for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,17 @@ pub fn quantize(x: &[f64], signs: &[f64], scale: Scale) -> (Vec<bool>, f64) {
 /// A bit a coordinate and one `f32`. The length is a power of two.
 pub fn send(x: &[f64], signs: &[f64], scale: Scale) -> Sent {
     let (negative, scale) = quantize(x, signs, scale);
+    let scale = f32_of(scale);
     let y: Vec<f64> = negative.iter().map(|&negative| if negative { -scale } else { scale }).collect();
     Sent { bits: x.len() + 32, estimate: hadamard::rotate_back(&y, signs) }
+}
+
+/// The same of any length, block by block, each with a scale of its own; the signs are those of `seed`.
+pub fn send_blocks(x: &[f64], layout: Layout, seed: u64, scale: Scale) -> Sent {
+    let mut sent = Sent { bits: 0, estimate: Vec::with_capacity(x.len()) };
+    for (i, (place, block)) in hadamard::split(x, layout).enumerate() {
+        let signs = hadamard::signs(seed.wrapping_add(i as u64), block.len());
+        sent.append(send(&block, &signs, scale), place.len());
+    }
+    sent
 }

@@ -12,12 +12,14 @@
 //! | [`drive`] | signs after a random rotation (Vargaftik et al. 2021) |
 //! | [`eden`] | Lloyd-Max quantisation after a random rotation (Vargaftik et al. 2022) |
 //! | [`min_max`] | 8-bit uniform quantisation between minimum and maximum |
+//! | [`general`] | gzip and zstd of 16-bit floats, of 8-bit levels and of symbols |
 //!
 //! [`bits`], [`universal`] and [`hadamard`] are what they are made of. Arithmetic is in `f64`: these are yardsticks.
 
 pub mod bits;
 pub mod drive;
 pub mod eden;
+pub mod general;
 pub mod hadamard;
 pub mod min_max;
 pub mod one_bit;
@@ -39,6 +41,19 @@ pub struct Sent {
     pub bits: usize,
     /// The receiver's estimate, as long as the vector.
     pub estimate: Vec<f64>,
+}
+
+impl Sent {
+    /// Puts the first `count` coordinates of another part of the vector behind this one.
+    fn append(&mut self, part: Self, count: usize) {
+        self.bits += part.bits;
+        self.estimate.extend(&part.estimate[..count]);
+    }
+}
+
+/// A number as 32 bits carry it.
+fn f32_of(x: f64) -> f64 {
+    f64::from(x as f32)
 }
 
 /// Why bytes were not decoded.
@@ -64,6 +79,12 @@ pub enum RivalError {
     TooLarge {
         /// Where its code starts.
         position: usize,
+    },
+    /// Bytes of a general-purpose compressor that are not its own, or not so many symbols.
+    #[error("the bytes do not unpack to {length}")]
+    Packed {
+        /// How many bytes, or symbols, belong there.
+        length: usize,
     },
     /// Bytes after the last code.
     #[error("byte {position} is behind the last code")]

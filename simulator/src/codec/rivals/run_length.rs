@@ -85,6 +85,59 @@ impl RunLength {
     }
 }
 
+/// The library's other form: runs of zeros and of nonzero symbols by turns, the first of zeros. Every run but the first has at least one
+/// symbol, so that one less is coded; the symbols of a nonzero run follow its length.
+impl RunLength {
+    /// The bytes; nothing marks their end, nor how many symbols there are.
+    pub fn encode_alternating(self, symbols: &[i32]) -> Vec<u8> {
+        let mut bits = BitWriter::new(Order::LowFirst);
+        let (mut left, mut zeros, mut least) = (symbols, true, 0);
+        while !left.is_empty() {
+            let length = left.iter().position(|q| (*q == 0) != zeros).unwrap_or(left.len());
+            let (run, rest) = left.split_at(length);
+            self.runs.write(&mut bits, length as u32 - least + self.runs.first());
+            for symbol in run.iter().filter(|_| !zeros) {
+                bits.bit(*symbol > 0);
+                self.magnitudes.write(&mut bits, symbol.saturating_abs() as u32 - 1 + self.magnitudes.first());
+            }
+            (left, zeros, least) = (rest, !zeros, 1);
+        }
+        bits.finish()
+    }
+
+    /// The `count` symbols that all of `bytes` stand for.
+    ///
+    /// # Errors
+    /// [`RivalError`]; bytes after the last code too.
+    pub fn decode_alternating(self, bytes: &[u8], count: usize) -> Result<Vec<i32>, RivalError> {
+        let mut bits = BitReader::new(Order::LowFirst, bytes);
+        let mut symbols = Vec::new();
+        let (mut zeros, mut least) = (true, 0);
+        while symbols.len() < count {
+            let length = (self.runs.read(&mut bits)? - self.runs.first()) as usize + least;
+            let end = symbols.len() + length;
+            if end > count {
+                return Err(RivalError::PastEnd { expected: count, got: end });
+            }
+            while symbols.len() < end {
+                if zeros {
+                    symbols.push(0);
+                    continue;
+                }
+                let positive = bits.bit()?;
+                let position = bits.position();
+                let magnitude = self.magnitudes.read(&mut bits)? - self.magnitudes.first();
+                let magnitude = i32::try_from(magnitude).ok().and_then(|m| m.checked_add(1));
+                let magnitude = magnitude.ok_or(RivalError::TooLarge { position })?;
+                symbols.push(if positive { magnitude } else { -magnitude });
+            }
+            (zeros, least) = (!zeros, 1);
+        }
+        let used = bits.position().div_ceil(8);
+        if used < bytes.len() { Err(RivalError::Trailing { position: used }) } else { Ok(symbols) }
+    }
+}
+
 /// The Rice parameters, each at most 15, that make runs and magnitudes shortest: what a sender would put into one byte.
 pub fn best_rice(symbols: &[i32]) -> RunLength {
     let mut lengths = [[0u64; 16]; 2];

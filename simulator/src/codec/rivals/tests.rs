@@ -1,6 +1,9 @@
 //! The rivals against output of the implementations that they stand for, and against published errors.
 
 use super::bits::{BitReader, BitWriter, Order};
+use super::eden::Rate;
+use super::general::General;
+use super::hadamard::Layout;
 use super::run_length::{DELTA, GAMMA, OMEGA, RunLength, best_rice};
 use super::universal::Code;
 use super::*;
@@ -122,6 +125,28 @@ fn run_length_rice() {
     }
 }
 
+/// Output of the same op, with runs of nonzero symbols too.
+#[test]
+fn alternating_runs() {
+    let symbols: [&[i32]; 3] = [&[-5, 3, 0, 0], &[1, 0, 0, 0, -2], &[0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, -1]];
+    let rice = RunLength { runs: Code::Rice { k: 0 }, magnitudes: Code::Rice { k: 0 } };
+    for (code, want) in [(GAMMA, ["85b500", "ef04", "64ce0b"]), (rice, ["0553", "cf04", "381058"])] {
+        for (symbols, want) in symbols.into_iter().zip(want) {
+            let bytes = code.encode_alternating(symbols);
+            assert_eq!(hex(&bytes), want, "{code:?} {symbols:?}");
+            assert_eq!(code.decode_alternating(&bytes, symbols.len()).as_deref(), Ok(symbols));
+            let (short, long) = (&bytes[..bytes.len() - 1], [&bytes[..], &[0]].concat());
+            assert!(matches!(code.decode_alternating(short, symbols.len()), Err(RivalError::OutOfBits { .. })));
+            let trailing = Err(RivalError::Trailing { position: bytes.len() });
+            assert_eq!(code.decode_alternating(&long, symbols.len()), trailing);
+        }
+        assert_eq!(code.decode_alternating(&code.encode_alternating(&[0; 5]), 5), Ok(vec![0; 5]));
+    }
+    let past = GAMMA.decode_alternating(&GAMMA.encode_alternating(&[0; 5]), 3);
+    assert_eq!(past, Err(RivalError::PastEnd { expected: 3, got: 5 }));
+    assert_eq!(GAMMA.decode_alternating(&[], 0), Ok(Vec::new()));
+}
+
 fn close(got: &[f64], want: &[f64]) {
     assert_eq!(got.len(), want.len());
     for (g, w) in got.iter().zip(want) {
@@ -145,13 +170,15 @@ fn roundings() {
 
 #[test]
 fn qsgd_by_levels() {
-    for (levels, want, mse) in [
-        (1, [0, 0, 0, 0, 0, 1, 0, 0], None),
-        (4, [1, -1, 2, 1, 0, 3, -1, 0], Some(0.203_720_2)),
-        (8, [1, -2, 4, 1, -1, 6, -2, 0], Some(0.116_518_3)),
+    for (levels, want, coded, mse) in [
+        (1, [0, 0, 0, 0, 0, 1, 0, 0], "7403", None),
+        (4, [1, -1, 2, 1, 0, 3, -1, 0], "efbaba02", Some(0.203_720_2)),
+        (8, [1, -2, 4, 1, -1, 6, -2, 0], "4f93779a04", Some(0.116_518_3)),
     ] {
-        let (symbols, _) = qsgd::quantize(&X, levels, &U);
+        let (symbols, unit) = qsgd::quantize(&X, levels, &U);
         assert_eq!(symbols, want);
+        assert_eq!(hex(&GAMMA.encode(&symbols)), coded);
+        close(&[unit], &[5.595_757_3 / f64::from(levels)]);
         if let Some(mse) = mse {
             let sent = qsgd::send(&X, levels, &U);
             let got = X.iter().zip(&sent.estimate).map(|(x, e)| (x - e).powi(2)).sum::<f64>() / 8.0;
@@ -231,5 +258,101 @@ fn errors_of_rotated_quantisers() {
     for (bits, want) in [(1, 0.5708), (2, 0.1331), (3, 0.035_78), (4, 0.009_592)] {
         let got = error(eden::send(&x, &signs, bits));
         assert!((got / want - 1.0).abs() < 0.03, "{bits} bits: {got} against {want}");
+    }
+}
+
+/// Coordinates that are far from normal before rotation, of a length that is no power of two.
+fn heavy(d: u32) -> Vec<f64> {
+    let uniform = siskin::quantize::Uniform::new(8);
+    (0..d).map(|i| (f64::from(uniform.at(i)) - 0.5).powi(5)).collect()
+}
+
+/// Errors and rates that the papers' analysis gives, of any number of bits.
+#[test]
+fn eden_of_any_rate() {
+    let x = heavy(1 << 16);
+    for (bits, want) in [(0.1, 14.708), (0.5, 2.1416), (1.0, 0.5708), (2.0, 0.1331), (4.0, 0.009_592)] {
+        let sent = eden::send_blocks(&x, Layout::Padded, 3, Rate::Bits(bits));
+        let (error, rate) = (nmse(&x, &sent.estimate), sent.bits as f64 / x.len() as f64);
+        assert!((error / want - 1.0).abs() < 0.04, "{bits} bits: {error} against {want}");
+        assert!((rate / bits - 1.0).abs() < 0.02, "{bits} bits: {rate}");
+    }
+    // Half of the coordinates with one bit, half with two: the reciprocal of the scale averages over both, and the error is between.
+    let mixed = nmse(&x, &eden::send_blocks(&x, Layout::Padded, 3, Rate::Bits(1.5)).estimate);
+    assert!(mixed > 0.1331 && mixed < 0.5708, "{mixed}");
+    // Entropy-coded: the published steps give a bit, two, three and four.
+    for (step, bits, want) in
+        [(2.4216, 1.0, 0.5347), (1.0824, 2.0, 0.0976), (0.5224, 3.0, 0.022_74), (0.259, 4.0, 0.005_59)]
+    {
+        let sent = eden::send_blocks(&x, Layout::Padded, 3, Rate::Step(step));
+        let (error, rate) = (nmse(&x, &sent.estimate), sent.bits as f64 / x.len() as f64);
+        assert!((error / want - 1.0).abs() < 0.04, "step {step}: {error} against {want}");
+        assert!((rate / bits - 1.0).abs() < 0.02, "step {step}: {rate} bits against {bits}");
+    }
+}
+
+/// The mean over many seeds is the vector, below a bit too.
+#[test]
+fn eden_is_unbiased() {
+    let x = heavy(300);
+    for rate in [Rate::Bits(0.25), Rate::Bits(1.5), Rate::Step(2.0)] {
+        const SEEDS: usize = 3000;
+        let (mut mean, mut error) = (vec![0.0; x.len()], 0.0);
+        for seed in 0..SEEDS as u64 {
+            let estimate = eden::send_blocks(&x, Layout::Blocks(128), seed * 1000, rate).estimate;
+            error += nmse(&x, &estimate) / SEEDS as f64;
+            mean.iter_mut().zip(estimate).for_each(|(mean, e)| *mean += e / SEEDS as f64);
+        }
+        // Of independent errors a part of 1 / SEEDS is left; a bias would stay. Short blocks are not quite normal.
+        let left = nmse(&x, &mean);
+        assert!(left < 2.0 * error / SEEDS as f64 + 2e-4, "{rate:?}: {left} of {error}");
+    }
+}
+
+#[test]
+fn blocks_cover_any_length() {
+    assert_eq!(Layout::Padded.blocks(5), [8]);
+    assert_eq!(Layout::Blocks(4).blocks(9), [4, 4, 4]);
+    assert_eq!(Layout::Powers.blocks(50_890), [32_768, 16_384, 2048]);
+    for d in [0, 1, 2, 3, 63, 64, 65, 1000, 17_226, 365_072] {
+        for layout in [Layout::Padded, Layout::Blocks(1024), Layout::Powers] {
+            let blocks = layout.blocks(d);
+            assert!(blocks.iter().all(|n| n.is_power_of_two()) && blocks.iter().sum::<usize>() >= d, "{layout:?} {d}");
+        }
+        let powers: usize = Layout::Powers.blocks(d).iter().sum();
+        assert!(powers as f64 <= 1.0625 * d as f64 + 1.0, "{d}: {powers}");
+    }
+    // Every block comes back, with a scale of its own.
+    let x = heavy(777);
+    for layout in [Layout::Padded, Layout::Blocks(64), Layout::Powers] {
+        let sent = eden::send_blocks(&x, layout, 5, Rate::Step(0.01));
+        assert!(sent.estimate.len() == 777 && nmse(&x, &sent.estimate) < 1e-4, "{layout:?}");
+        let signs = drive::send_blocks(&x, layout, 5, drive::Scale::Unbiased);
+        let blocks = layout.blocks(777);
+        assert_eq!(signs.bits, blocks.iter().sum::<usize>() + 32 * blocks.len());
+    }
+}
+
+#[test]
+fn general_compressors_there_and_back() {
+    for general in [General::Gzip, General::Zstd] {
+        for symbols in
+            [vec![], vec![0; 1000], vec![1, -1, 127, -128], vec![128, 0, -32_768], vec![70_000, -16_777_215, 3]]
+        {
+            let coded = general.encode(&symbols);
+            assert_eq!(general.decode(&coded, symbols.len()).as_deref(), Ok(&symbols[..]), "{general:?}");
+            for count in [symbols.len() + 1, symbols.len().wrapping_sub(1)] {
+                assert!(general.decode(&coded, count).is_err(), "{general:?} {count}");
+            }
+        }
+        let mut coded = general.encode(&[5; 300]);
+        coded[0] = 3;
+        assert_eq!(general.decode(&coded, 300), Err(RivalError::Packed { length: 300 }));
+        assert_eq!(general.decode(&[], 1), Err(RivalError::OutOfBits { position: 0 }));
+        assert!(general.decode(&[1, 2, 3], 4).is_err());
+        let sent = general.send_f16(&X);
+        assert_eq!(sent.estimate, X);
+        let levels = general.send_min_max(&[0.25; 4096]);
+        assert!(levels.bits < 8 * 4096 / 20 && levels.estimate == [0.25; 4096], "{general:?}");
     }
 }

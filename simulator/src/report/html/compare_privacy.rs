@@ -98,6 +98,7 @@ fn mean_chart(report: &mean::Report, correlation: f64, epsilon: f64) -> String {
         title: &title,
         x_label: "G, examples of a user",
         y_label: "squared error",
+        round_ticks: false,
         log: true,
         series,
         note: "",
@@ -190,7 +191,8 @@ fn text_chart(report: &text::Report, epsilon: f64) -> String {
     ];
     let title = format!("Fine-tuning, epsilon {}", setting(Some(epsilon)));
     let y_label = "% of held-out symbols";
-    ErrorChart { title: &title, x_label: "G, examples of a user", y_label, log: false, series, note: "" }.render()
+    let x_label = "G, examples of a user";
+    ErrorChart { title: &title, x_label, y_label, round_ticks: false, log: false, series, note: "" }.render()
 }
 
 fn text_table(report: &text::Report) -> String {

@@ -3,7 +3,8 @@
 use super::axis::Axis;
 use super::lines::{PLOT, no_data, open, x_title, y_grid};
 use super::number::{percent, real, setting};
-use super::page::{escape, figure};
+use super::page::escape;
+use super::picture::Panel;
 use std::fmt::Write;
 
 /// One line of means.
@@ -19,7 +20,7 @@ pub(crate) struct Means<'a> {
     pub(crate) points: Vec<(f64, f64, Option<f64>)>,
 }
 
-/// A chart over powers of two.
+/// A chart over a logarithmic x axis.
 pub(crate) struct ErrorChart<'a> {
     /// Heading.
     pub(crate) title: &'a str,
@@ -27,6 +28,8 @@ pub(crate) struct ErrorChart<'a> {
     pub(crate) x_label: &'a str,
     /// Name of the y axis.
     pub(crate) y_label: &'a str,
+    /// Whether the x axis has round ticks; else they stand at the points.
+    pub(crate) round_ticks: bool,
     /// Whether the y axis is logarithmic; else it is linear, in percent of values in `[0, 1]`.
     pub(crate) log: bool,
     /// The lines; the first is drawn on top.
@@ -95,20 +98,26 @@ impl Scale {
 
 impl ErrorChart<'_> {
     /// The chart as a figure; "no data" where there is none.
-    pub(crate) fn render(mut self) -> String {
+    pub(crate) fn render(self) -> String {
+        self.panel().figure()
+    }
+
+    /// The same, drawn.
+    pub(crate) fn panel(mut self) -> Panel {
         let log = self.log;
         for series in &mut self.series {
             series.points.retain(|(x, y, _)| x.is_finite() && *x > 0.0 && y.is_finite() && (!log || *y > 0.0));
         }
         self.series.retain(|series| !series.points.is_empty());
-        let mut legend: Vec<(&str, &str)> = Vec::new();
+        let mut legend: Vec<(String, String)> = Vec::new();
         for series in &self.series {
             // A prediction has the colour of what it predicts, and no entry of its own.
             if !legend.iter().any(|(class, _)| *class == series.class) {
-                legend.push((series.class, series.name));
+                legend.push((series.class.to_owned(), series.name.to_owned()));
             }
         }
-        figure(self.title, &legend, &self.svg().unwrap_or_else(|| no_data(self.title)), self.note)
+        let svg = self.svg().unwrap_or_else(|| no_data(self.title));
+        Panel { title: self.title.to_owned(), legend, svg, note: self.note.to_owned() }
     }
 
     /// Ends of an error bar; on a logarithmic axis the lower end stays above a tenth of the mean.
@@ -138,11 +147,18 @@ impl ErrorChart<'_> {
         let mut svg = open(&format!("{}: {}", self.title, self.summary()));
         scale.grid(&mut svg, self.y_label);
         let mut behind = f64::NEG_INFINITY;
-        for &x in &xs {
+        let ticks = match (self.round_ticks, Scale::log(xs.iter().copied())) {
+            (true, Some(Scale::Log(_, _, ticks))) => {
+                let inside = |x: &f64| *x >= xs[0] && *x <= xs[xs.len() - 1];
+                ticks.into_iter().filter(inside).collect()
+            }
+            _ => xs.clone(),
+        };
+        for &x in &ticks {
             // A label that would touch the one before it is left out.
             if at_x(x) - behind >= 20.0 {
                 behind = at_x(x);
-                let text = setting(Some(x));
+                let text = if self.round_ticks { real(Some(x), 1) } else { setting(Some(x)) };
                 let _ = write!(svg, "<text class=\"xt\" x=\"{behind:.1}\" y=\"{:.1}\">{text}</text>", bottom + 16.0);
             }
         }
@@ -187,7 +203,7 @@ impl ErrorChart<'_> {
                 );
             }
             let bar = half_width.map_or(String::new(), |h| format!(" \u{b1} {}", self.value(h)));
-            let title = format!("{}: {}{bar} at {}", series.name, self.value(y), setting(Some(x)));
+            let title = format!("{}: {}{bar} at {}", series.name, self.value(y), self.place(x));
             let _ = write!(
                 svg,
                 "<circle class=\"dot {class}\" cx=\"{px:.1}\" cy=\"{:.1}\" r=\"3.4\"><title>{}</title></circle>",
@@ -197,6 +213,10 @@ impl ErrorChart<'_> {
         }
     }
 
+    fn place(&self, x: f64) -> String {
+        if self.round_ticks { real(Some(x), 3) } else { setting(Some(x)) }
+    }
+
     fn value(&self, y: f64) -> String {
         if self.log { real(Some(y), 3) } else { percent(Some(y)) }
     }
@@ -204,7 +224,7 @@ impl ErrorChart<'_> {
     fn summary(&self) -> String {
         let of = |series: &Means<'_>| {
             let points: Vec<String> =
-                series.points.iter().map(|p| format!("{} at {}", self.value(p.1), setting(Some(p.0)))).collect();
+                series.points.iter().map(|p| format!("{} at {}", self.value(p.1), self.place(p.0))).collect();
             format!("{} {}", series.name, points.join(", "))
         };
         self.series.iter().map(of).collect::<Vec<_>>().join("; ")
@@ -217,7 +237,7 @@ mod tests {
 
     fn chart(log: bool, points: &[(f64, f64, Option<f64>)]) -> String {
         let series = vec![Means { name: "a", class: "s1", dashed: false, points: points.to_vec() }];
-        ErrorChart { title: "t", x_label: "G", y_label: "y", log, series, note: "" }.render()
+        ErrorChart { title: "t", x_label: "G", y_label: "y", round_ticks: false, log, series, note: "" }.render()
     }
 
     /// (y1, y2) of each error bar.

@@ -4,6 +4,7 @@ mod audit;
 mod axis;
 mod bars;
 mod compare;
+mod compare_codec;
 mod compare_privacy;
 mod density;
 mod error_bars;
@@ -19,6 +20,7 @@ mod traffic;
 
 pub use audit::render_audit;
 pub use compare::render_comparison;
+pub use compare_codec::{codec_pictures, render_codec_comparison};
 pub use compare_privacy::render_privacy_comparison;
 pub(crate) use lines::{LineChart, Series};
 pub(crate) use picture::picture;

@@ -1,5 +1,7 @@
 //! `siskin codec`.
 
+mod compare;
+
 use super::{is_set, switch};
 use anyhow::{Context, bail};
 use clap::{Arg, ArgMatches, Command};
@@ -16,9 +18,10 @@ Examples:
   echo '{\"codec\":\"rlgamma\",\"symbols\":[1,0,0,0,-2],\"shape\":[1,5]}' | siskin codec encode --json
   echo '{\"codec\":\"rlgamma\",\"bytes\":\"2704\",\"shape\":[1,5]}' | siskin codec decode --json
   siskin codec measure update.safetensors --step-rms 3 --rounding stochastic --seed 1 --json
+  siskin codec compare --updates DIR             tables of all codecs; see siskin codec compare --help
 
 Codecs: siskin; rlgamma, rldelta, rlomega, rlrice (zero runs and magnitudes); elias-gamma, elias-delta, elias-omega (every
-symbol by itself). The last axis of a shape is that of the columns.";
+symbol by itself); gzip, zstd. The last axis of a shape is that of the columns.";
 
 pub(super) fn command() -> Command {
     let json = || switch("json", "read and write JSON");
@@ -33,9 +36,15 @@ pub(super) fn command() -> Command {
                 .long("rounding")
                 .value_name("NAME")
                 .default_value("nearest")
-                .help("nearest or stochastic"),
+                .help("nearest, stochastic or dithered"),
         )
-        .arg(Arg::new("seed").long("seed").value_name("N").default_value("1").help("of stochastic rounding"))
+        .arg(
+            Arg::new("seed")
+                .long("seed")
+                .value_name("N")
+                .default_value("1")
+                .help("of stochastic and dithered rounding"),
+        )
         .arg(switch("json", "print JSON"));
     Command::new("codec")
         .about("Code single cases, or measure an update, with siskin's codec and others")
@@ -43,6 +52,7 @@ pub(super) fn command() -> Command {
         .subcommand(Command::new("encode").about("One case: symbols to bytes").arg(json()))
         .subcommand(Command::new("decode").about("One case: bytes to symbols").arg(json()))
         .subcommand(measure)
+        .subcommand(compare::command())
         .after_help(EXAMPLES)
 }
 
@@ -52,6 +62,7 @@ pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
         Some(("encode", _)) => print(&encode_case(&case()?)?),
         Some(("decode", _)) => print(&decode_case(&case()?)?),
         Some(("measure", matches)) => measured(matches),
+        Some(("compare", matches)) => compare::main(matches),
         _ => bail!("no such command; see siskin codec --help"),
     }
 }
@@ -79,7 +90,8 @@ fn measured(matches: &ArgMatches) -> anyhow::Result<()> {
     let rounding = match text("rounding") {
         "nearest" => RoundingKind::Nearest,
         "stochastic" => RoundingKind::Stochastic { seed },
-        other => bail!("--rounding {other}: nearest and stochastic are known"),
+        "dithered" => RoundingKind::Dithered { seed },
+        other => bail!("--rounding {other}: nearest, stochastic and dithered are known"),
     };
     let measured = measure(Path::new(text("file")), step_rms, rounding)?;
     if is_set(matches, "json") {

@@ -1,0 +1,295 @@
+//! Codecs of real vectors as tables have them: each with one parameter that trades bits for error.
+
+use crate::codec::rivals::drive::Scale;
+use crate::codec::rivals::eden::{self, Rate};
+use crate::codec::rivals::general::General;
+use crate::codec::rivals::hadamard::Layout;
+use crate::codec::rivals::run_length::GAMMA;
+use crate::codec::rivals::top_k::IndexCost;
+use crate::codec::rivals::{Sent, drive, min_max, one_bit, qsgd, tern_grad, three_lc, top_k};
+use crate::codec::{Coder, RoundingKind, dither, symbols_of};
+use serde::{Deserialize, Serialize};
+use siskin::quantize::{Step, Uniform};
+
+/// A codec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// The sdk: stochastic rounding and its range coder.
+    Siskin,
+    /// The same coder after rounding to nearest.
+    SiskinNearest,
+    /// The same coder and stochastic rounding, but of a part of the coordinates, which a seed picks that both sides know; the step is
+    /// [`SAMPLED_STEP`] root mean squares of the update and travels with it.
+    SiskinSampled,
+    /// Mitchell et al.: nearest rounding, zero runs and magnitudes in Elias gamma.
+    GammaNearest,
+    /// The same with stochastic rounding.
+    GammaStochastic,
+    /// The same with subtractive dither.
+    GammaDithered,
+    /// Nearest rounding and zstd.
+    ZstdNearest,
+    /// QSGD.
+    Qsgd,
+    /// Top-K, an index for each kept coordinate.
+    TopK,
+    /// Top-K, a set of indices at its entropy.
+    TopKIdeal,
+    /// EDEN, any number of bits up to 4.
+    Eden,
+    /// EDEN, entropy-coded.
+    EdenCoded,
+    /// DRIVE without bias.
+    Drive,
+    /// DRIVE with the least error.
+    DriveLeast,
+    /// 3LC without its error accumulation.
+    ThreeLc,
+    /// TernGrad.
+    TernGrad,
+    /// 1-bit SGD without its error feedback.
+    OneBit,
+    /// 8 bits between minimum and maximum.
+    MinMax,
+    /// The same and gzip.
+    MinMaxGzip,
+    /// The same and zstd.
+    MinMaxZstd,
+    /// 16-bit floats and gzip.
+    HalfGzip,
+    /// 16-bit floats and zstd.
+    HalfZstd,
+}
+
+/// What a codec's parameter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameter {
+    /// Step of the grid in root mean squares of the update.
+    Step,
+    /// Part of the coordinates that are kept, (0, 1].
+    Kept,
+    /// Part of the coordinates that are sampled, (0, 1].
+    Sampled,
+    /// Bits a rotated coordinate, (0, 4].
+    Bits,
+    /// Step in standard deviations of a rotated coordinate.
+    RotatedStep,
+    /// The sparsity multiplier, [1, 2).
+    Multiplier,
+    /// It has none.
+    None,
+}
+
+impl Scheme {
+    /// All of them; the device's own first.
+    pub const ALL: [Self; 22] = [
+        Self::Siskin,
+        Self::SiskinNearest,
+        Self::SiskinSampled,
+        Self::GammaNearest,
+        Self::GammaStochastic,
+        Self::GammaDithered,
+        Self::ZstdNearest,
+        Self::Qsgd,
+        Self::TopK,
+        Self::TopKIdeal,
+        Self::Eden,
+        Self::EdenCoded,
+        Self::Drive,
+        Self::DriveLeast,
+        Self::ThreeLc,
+        Self::TernGrad,
+        Self::OneBit,
+        Self::MinMax,
+        Self::MinMaxGzip,
+        Self::MinMaxZstd,
+        Self::HalfGzip,
+        Self::HalfZstd,
+    ];
+
+    /// As tables show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Siskin => "siskin",
+            Self::SiskinNearest => "siskin, nearest",
+            Self::SiskinSampled => "siskin, sampled coordinates",
+            Self::GammaNearest => "run-length gamma, nearest",
+            Self::GammaStochastic => "run-length gamma, stochastic",
+            Self::GammaDithered => "run-length gamma, dithered",
+            Self::ZstdNearest => "zstd, nearest",
+            Self::Qsgd => "QSGD",
+            Self::TopK => "Top-K",
+            Self::TopKIdeal => "Top-K, ideal indices",
+            Self::Eden => "EDEN",
+            Self::EdenCoded => "EDEN, coded",
+            Self::Drive => "DRIVE",
+            Self::DriveLeast => "DRIVE, least error",
+            Self::ThreeLc => "3LC",
+            Self::TernGrad => "TernGrad",
+            Self::OneBit => "1-bit SGD",
+            Self::MinMax => "8-bit min/max",
+            Self::MinMaxGzip => "8-bit min/max, gzip",
+            Self::MinMaxZstd => "8-bit min/max, zstd",
+            Self::HalfGzip => "16-bit floats, gzip",
+            Self::HalfZstd => "16-bit floats, zstd",
+        }
+    }
+
+    /// What its parameter is.
+    pub fn parameter(self) -> Parameter {
+        match self {
+            Self::Siskin
+            | Self::SiskinNearest
+            | Self::GammaNearest
+            | Self::GammaStochastic
+            | Self::GammaDithered
+            | Self::ZstdNearest
+            | Self::Qsgd => Parameter::Step,
+            Self::TopK | Self::TopKIdeal => Parameter::Kept,
+            Self::SiskinSampled => Parameter::Sampled,
+            Self::Eden => Parameter::Bits,
+            Self::EdenCoded => Parameter::RotatedStep,
+            Self::ThreeLc => Parameter::Multiplier,
+            _ => Parameter::None,
+        }
+    }
+
+    /// Whether it is the device's own.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Siskin | Self::SiskinNearest | Self::SiskinSampled)
+    }
+
+    /// Parameters from few bits to many that a curve goes through.
+    pub fn sweep(self, points: usize) -> Vec<f64> {
+        let geometric = |first: f64, last: f64| {
+            let ratio = (last / first).ln() / (points.max(2) - 1) as f64;
+            (0..points.max(2)).map(|i| first * (ratio * i as f64).exp()).collect()
+        };
+        match self.parameter() {
+            Parameter::Step => geometric(60.0, 0.1),
+            Parameter::Kept => geometric(2e-4, 0.5),
+            Parameter::Sampled => geometric(0.01, 1.0),
+            Parameter::Bits => geometric(0.05, 4.0),
+            Parameter::RotatedStep => geometric(5.0, 0.1),
+            Parameter::Multiplier => vec![1.99, 1.5, 1.0],
+            Parameter::None => vec![1.0],
+        }
+    }
+
+    /// Sends `x` with this parameter; a step is in units of `unit`. Only the device's coder looks at `shapes`. Rotations, coins and
+    /// dither are those of `seed`, which both sides know.
+    ///
+    /// `None` where a step is so fine that symbols do not fit.
+    pub fn send(self, x: &[f32], shapes: &[[u32; 2]], parameter: f64, unit: f64, seed: u64) -> Option<Sent> {
+        let reals = || x.iter().map(|x| f64::from(*x)).collect::<Vec<f64>>();
+        let uniform = || {
+            let uniform = Uniform::new(seed);
+            (0..x.len() as u32).map(|i| f64::from(uniform.at(i))).collect::<Vec<f64>>()
+        };
+        let grid = |rounding: RoundingKind, bits: &dyn Fn(&[i32]) -> Option<usize>| {
+            let step = Step::new((parameter * unit) as f32).ok()?;
+            let (symbols, saturated) = symbols_of(x, step, rounding);
+            if saturated > 0 {
+                return None;
+            }
+            let bits = bits(&symbols)?;
+            let mut estimate: Vec<f64> = symbols.iter().map(|&q| f64::from(step.dequantize(q))).collect();
+            if let RoundingKind::Dithered { seed } = rounding {
+                let dither = dither(seed, x.len());
+                estimate.iter_mut().zip(dither).for_each(|(x, u)| *x += u * f64::from(step.get()));
+            }
+            Some(Sent { bits, estimate })
+        };
+        let coded = |symbols: &[i32]| Coder::Siskin.encode(shapes, symbols).ok().map(|coded| coded.bits);
+        let gamma = |symbols: &[i32]| Some(GAMMA.bits(symbols).next_multiple_of(8));
+        Some(match self {
+            Self::Siskin => grid(RoundingKind::Stochastic { seed }, &coded)?,
+            Self::SiskinNearest => grid(RoundingKind::Nearest, &coded)?,
+            Self::GammaNearest => grid(RoundingKind::Nearest, &gamma)?,
+            Self::GammaStochastic => grid(RoundingKind::Stochastic { seed }, &gamma)?,
+            Self::GammaDithered => grid(RoundingKind::Dithered { seed }, &gamma)?,
+            Self::SiskinSampled => sampled(x, shapes, parameter, seed)?,
+            Self::ZstdNearest => grid(RoundingKind::Nearest, &|q| Some(8 * General::Zstd.encode(q).len()))?,
+            Self::Qsgd => {
+                // The step in root mean squares is sqrt(d) / levels.
+                let levels = ((x.len() as f64).sqrt() / parameter).round().clamp(1.0, 1e6);
+                qsgd::send(&reals(), levels as u32, &uniform())
+            }
+            Self::TopK => top_k::send(&reals(), kept(parameter, x.len()), IndexCost::Each),
+            Self::TopKIdeal => top_k::send(&reals(), kept(parameter, x.len()), IndexCost::Ideal),
+            Self::Eden => eden::send_blocks(&reals(), Layout::Powers, seed, Rate::Bits(parameter)),
+            Self::EdenCoded => eden::send_blocks(&reals(), Layout::Powers, seed, Rate::Step(parameter)),
+            Self::Drive => drive::send_blocks(&reals(), Layout::Powers, seed, Scale::Unbiased),
+            Self::DriveLeast => drive::send_blocks(&reals(), Layout::Powers, seed, Scale::LeastError),
+            Self::ThreeLc => three_lc::send(&reals(), parameter),
+            Self::TernGrad => tern_grad::send(&reals(), &uniform()),
+            Self::OneBit => one_bit::send(&reals()),
+            Self::MinMax => min_max::send(&reals()),
+            Self::MinMaxGzip => General::Gzip.send_min_max(&reals()),
+            Self::MinMaxZstd => General::Zstd.send_min_max(&reals()),
+            Self::HalfGzip => General::Gzip.send_f16(&reals()),
+            Self::HalfZstd => General::Zstd.send_f16(&reals()),
+        })
+    }
+}
+
+/// Step of [`Scheme::SiskinSampled`] in root mean squares of the update: about where `(1 + error) bits` is least, so that sampling fewer
+/// coordinates is better than a coarser step.
+pub(super) const SAMPLED_STEP: f64 = 4.0;
+
+/// The part of `x` that a seed picks, each scaled by one over the part.
+fn sampled(x: &[f32], shapes: &[[u32; 2]], part: f64, seed: u64) -> Option<Sent> {
+    let coins = Uniform::new(seed.wrapping_add(1));
+    let picked: Vec<usize> = (0..x.len()).filter(|&i| f64::from(coins.at(i as u32)) < part).collect();
+    let values: Vec<f32> = picked.iter().map(|&i| x[i]).collect();
+    let rms = (x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / x.len().max(1) as f64).sqrt();
+    let mut estimate = vec![0.0; x.len()];
+    let Ok(step) = Step::new((SAMPLED_STEP * rms) as f32) else { return Some(Sent { bits: 32, estimate }) };
+    let (symbols, saturated) = symbols_of(&values, step, RoundingKind::Stochastic { seed });
+    let bits = Coder::encode_places(shapes, &picked, &symbols).ok().filter(|_| saturated == 0)?.bits + 32;
+    for (&i, &q) in picked.iter().zip(&symbols) {
+        estimate[i] = f64::from(step.dequantize(q)) / part;
+    }
+    Some(Sent { bits, estimate })
+}
+
+fn kept(part: f64, d: usize) -> usize {
+    ((part * d as f64).round() as usize).clamp(1, d.max(1))
+}
+
+/// `|estimate - x|^2`, and `|x|^2`.
+pub(super) fn squared_error(x: &[f32], estimate: &[f64]) -> (f64, f64) {
+    x.iter().zip(estimate).fold((0.0, 0.0), |(error, square), (x, e)| {
+        let x = f64::from(*x);
+        (error + (x - e).powi(2), square + x * x)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scheme_sends_and_names_differ() {
+        let uniform = Uniform::new(5);
+        let x: Vec<f32> = (0..600).map(|i| (uniform.at(i) - 0.5).powi(5)).collect();
+        let rms = (x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / 600.0).sqrt();
+        let mut names: Vec<&str> = Scheme::ALL.iter().map(|s| s.name()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Scheme::ALL.len());
+        for scheme in Scheme::ALL {
+            // The last of a sweep has the most bits, and the least error but for what has no choice.
+            let sent: Vec<Sent> = scheme
+                .sweep(6)
+                .into_iter()
+                .map(|parameter| scheme.send(&x, &[[20, 30]], parameter, rms, 9).unwrap())
+                .collect();
+            let errors: Vec<f64> = sent.iter().map(|sent| squared_error(&x, &sent.estimate).0).collect();
+            assert!(sent.windows(2).all(|w| w[0].bits <= w[1].bits), "{scheme:?}");
+            assert!(errors[errors.len() - 1] <= errors[0], "{scheme:?}: {errors:?}");
+            assert!(sent.iter().all(|sent| sent.estimate.len() == 600 && sent.bits > 0), "{scheme:?}");
+        }
+    }
+}
