@@ -12,6 +12,8 @@ e2e_cases() {
     e2e "the main job" 0 "siskin-out/report.html siskin-out/report.json siskin-out/model.safetensors siskin-out/model.plan"
     e2e "pruning compared" 0 "compared/compare-pruning.html compared/compare-pruning.json compared/rigl/report.html" \
         compare-pruning --rounds 8 --cohort 60 --noise-multiplier 0 --out compared
+    e2e "codecs compared" 0 "codecs/codec-compare.html codecs/codec-compare.json" \
+        codec compare --tables 3 --quick --out codecs
     e2e "sparse kernels against dense" 0 "" bench sparse --quick --json
     e2e "a cohort larger than the population" 2 "" --cohort 5000
 }

@@ -20,7 +20,7 @@ pub enum Scheme {
     /// The same coder after rounding to nearest.
     SiskinNearest,
     /// The same coder and stochastic rounding, but of a part of the coordinates, which a seed picks that both sides know; the step is
-    /// [`SAMPLED_STEP`] root mean squares of the update and travels with it.
+    /// four root mean squares of the update and travels with it.
     SiskinSampled,
     /// Mitchell et al.: nearest rounding, zero runs and magnitudes in Elias gamma.
     GammaNearest,

@@ -37,7 +37,7 @@ impl General {
         let mut bytes = Vec::new();
         match self {
             Self::Gzip => {
-                let mut decoder = GzDecoder::new(packed).take(length as u64 + 1);
+                let mut decoder = GzDecoder::new(packed).take((length as u64).saturating_add(1));
                 decoder.read_to_end(&mut bytes).map_err(|_| RivalError::Packed { length })?;
             }
             Self::Zstd => bytes = zstd::bulk::decompress(packed, length).map_err(|_| RivalError::Packed { length })?,

@@ -341,7 +341,7 @@ fn general_compressors_there_and_back() {
         {
             let coded = general.encode(&symbols);
             assert_eq!(general.decode(&coded, symbols.len()).as_deref(), Ok(&symbols[..]), "{general:?}");
-            for count in [symbols.len() + 1, symbols.len().wrapping_sub(1)] {
+            for count in [Some(symbols.len() + 1), symbols.len().checked_sub(1)].into_iter().flatten() {
                 assert!(general.decode(&coded, count).is_err(), "{general:?} {count}");
             }
         }

@@ -120,7 +120,7 @@ pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
     }
     set(matches, "seeds", &mut options.seeds)?;
     set(matches, "points", &mut points)?;
-    if options.seeds == 0 || points < 2 || points > 1000 {
+    if options.seeds == 0 || !(2..=1000).contains(&points) {
         bail!("--seeds is at least 1 and --points 2 to 1000");
     }
     for (name, own) in [("rounds", &mut options.rounds), ("cohort", &mut options.cohort)] {

@@ -358,9 +358,10 @@ fn damaged_report(bench: &mut Bench<'_>) -> Outcome {
     for at in 0..forged.len() {
         forged[at] ^= 0x10;
         let mut symbols = Digest::EMPTY;
-        let decoded = Report { payload: forged, ..parsed }.symbols(&graph, &parameters, None, scratch, |index, symbol| {
-            symbols = symbols.and_bytes(&(index as u32).to_le_bytes()).and_bytes(&symbol.to_le_bytes());
-        });
+        let decoded =
+            Report { payload: forged, ..parsed }.symbols(&graph, &parameters, None, scratch, |index, symbol| {
+                symbols = symbols.and_bytes(&(index as u32).to_le_bytes()).and_bytes(&symbol.to_le_bytes());
+            });
         outcomes = outcomes.and_bytes(&symbols.0.to_le_bytes()).and_bytes(&[u8::from(decoded.is_ok())]);
         forged[at] ^= 0x10;
     }
