@@ -1,6 +1,7 @@
 //! The bound of a report as an integer: what leaves the device is compared with it, exactly.
 
 use crate::checkin::{Privacy, Quantization, Rounding};
+use crate::model::kernel::{Work, wide};
 use crate::quantize::MAX_SYMBOL;
 use core::fmt;
 
@@ -26,7 +27,7 @@ const TAIL: f64 = 27.631_021_115_928_547;
 ///
 /// so that the sum is above `S^2 + A + t` with probability at most `e^-L` for `t = L M / 3 + sqrt((L M / 3)^2 + 2 L V)` (Bernstein's
 /// inequality: Boucheron, Lugosi, Massart 2013, "Concentration inequalities", corollary 2.11); here that is 10^-12. It is also never
-/// above `(S + sqrt(d))^2`. The lower one of both is the bound; a draw beyond it is drawn again. No other report is changed.
+/// above `(S + sqrt(d))^2`. The lower one of both is the bound; a draw beyond it becomes the zero vector. No other report is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GridBound {
     units: u64,
@@ -167,13 +168,31 @@ impl GridBound {
 
 /// Exact: `2^32` symbols of magnitude at most `2^31` have squares that sum to at most `2^94`.
 pub(crate) fn sum_of_squares(symbols: &[i32]) -> u128 {
-    // 64 squares below 2^58 - 2^30 + 2 fit 64 bits, which is the way of every symbol of a report; larger ones go the long way.
-    symbols.chunks(64).map(chunk_of_squares).sum()
+    wide(Squares(symbols))
 }
 
+struct Squares<'a>(&'a [i32]);
+
+impl Work for Squares<'_> {
+    type Output = u128;
+
+    #[inline(always)]
+    fn run(self) -> u128 {
+        // 64 squares below 2^58 fit 64 bits, which is the way of every symbol of a report; larger ones go the long way.
+        self.0.chunks(64).map(chunk_of_squares).sum()
+    }
+}
+
+#[inline(always)]
 fn chunk_of_squares(chunk: &[i32]) -> u128 {
-    if chunk.iter().all(|q| q.unsigned_abs() < 1 << 29) {
-        u128::from(chunk.iter().map(|q| u64::from(q.unsigned_abs()).pow(2)).sum::<u64>())
+    let (mut any, mut sum) = (0, 0u64);
+    for q in chunk {
+        let size = q.unsigned_abs();
+        any |= size;
+        sum = sum.wrapping_add(u64::from(size) * u64::from(size));
+    }
+    if any < 1 << 29 {
+        u128::from(sum)
     } else {
         chunk.iter().map(|q| u128::from(u64::from(q.unsigned_abs()).pow(2))).sum()
     }

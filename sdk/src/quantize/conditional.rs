@@ -53,10 +53,22 @@ pub(crate) fn round_within(values: &mut [f32], step: Step, coins: Option<u64>, l
             (if whole { step } else { shorter }, (whole || cut).then_some(Rounding::Nearest))
         }
     };
-    let Quantized { symbols, saturated, .. } = match chosen {
-        (step, Some(rounding)) => quantize_in_place(values, step, rounding),
-        (step, None) => truncate_in_place(values, step),
-    };
+    checked(
+        match chosen {
+            (step, Some(rounding)) => quantize_in_place(values, step, rounding),
+            (step, None) => truncate_in_place(values, step),
+        },
+        limit,
+    )
+}
+
+/// Rounds values for which `limit` has room: neither shortened nor drawn twice, and the zero vector if they do not fit after all.
+pub(crate) fn round_with_room(values: &mut [f32], step: Step, coins: Option<u64>, limit: u128) -> Bounded<'_> {
+    let rounding = coins.map_or(Rounding::Nearest, |seed| Rounding::Stochastic { seed, first: 0 });
+    checked(quantize_in_place(values, step, rounding), limit)
+}
+
+fn checked(Quantized { symbols, saturated, .. }: Quantized<'_>, limit: u128) -> Bounded<'_> {
     if sum_of_squares(symbols) > limit {
         symbols.fill(0);
     }

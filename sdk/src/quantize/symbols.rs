@@ -38,7 +38,7 @@ impl<'a> ClippedDelta<'a> {
     /// stochastic rounding and must be fresh for every report. The bit of an adaptive clip, unless it was rotated, is set exactly
     /// ([`GridBound::bit`]), and the others keep what its square leaves of the bound.
     ///
-    /// Costs nine passes over the values, one with each coin and each look at the sum of squares.
+    /// Costs nine passes over the values, one with each coin and each look at the sum of squares; without noise, one.
     ///
     /// # Errors
     /// [`GridBoundError`] if clip norm and step do not go together; a checked plan's always do.
@@ -58,8 +58,8 @@ impl<'a> ClippedDelta<'a> {
         let limit = bound.squares() - bit.map_or(0, |bit| u128::from(bit.unsigned_abs()).pow(2));
         let (values, roomy) = (self.values, self.room_for.is_some());
         let rounded = values.len() - usize::from(bit.is_some() && !values.is_empty());
-        let conditional::Bounded { symbols, saturated } =
-            conditional::round_within(&mut values[..rounded], grid, coins, limit);
+        let round = if roomy { conditional::round_with_room } else { conditional::round_within };
+        let conditional::Bounded { symbols, saturated } = round(&mut values[..rounded], grid, coins, limit);
         debug_assert!(sum_of_squares(symbols) <= limit);
         let values: &mut [i32] = bytemuck::cast_slice_mut(values);
         if let (Some(bit), Some(last)) = (bit, values.last_mut()) {

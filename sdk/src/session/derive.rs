@@ -10,7 +10,7 @@
 //! the next key (Goldreich, Goldwasser, Micali 1986; Bellare, Canetti, Krawczyk 1996 for inputs none of which begins another).
 //! That would cost a block for two values of a delta, so a delta is absorbed as its values under two secret points of a
 //! polynomial modulo `2^61 - 1` (Wegman and Carter 1981): of two deltas of `n` values both agree with probability at most
-//! `(n / 2^61)^2`, and whoever does not know the seed cannot look for some that do. Costs two products of 64 bits a value.
+//! `(n / 2^61)^2`, and whoever does not know the seed cannot look for some that do. Costs two products of 32 by 64 bits a value.
 
 use super::{Purpose, stream};
 use rand_chacha::ChaCha20Rng;
@@ -37,14 +37,28 @@ pub(super) fn plan_key(seed: [u8; 32], task: u64, plan: &[u8]) -> [u8; 32] {
 pub(super) fn report_key(plan_key: [u8; 32], values: &[f32]) -> [u8; 32] {
     let mut points = ChaCha20Rng::from_seed(absorb(plan_key, 0));
     let points = [points.next_u64() >> 3, points.next_u64() >> 3];
-    let mut sums = [0u64; 2];
-    for value in values {
-        for (sum, point) in sums.iter_mut().zip(points) {
-            // Below 2^62: the product is below 2^123.
-            *sum = multiply(*sum + u64::from(value.to_bits()), point);
-        }
+    points.map(|point| polynomial(values, point)).into_iter().fold(absorb(plan_key, 1), absorb)
+}
+
+/// `v_0 x^n + v_1 x^(n - 1) + ... + v_(n - 1) x` modulo [`MERSENNE`], of the bits of the `n` values, at `x < 2^61`. One reduction for
+/// eight values: a chain of one product a value would wait for each of them.
+fn polynomial(values: &[f32], point: u64) -> u64 {
+    const TOGETHER: usize = 8;
+    let mut powers = [point; TOGETHER];
+    for k in 1..TOGETHER {
+        powers[k] = reduce(u128::from(powers[k - 1]) * u128::from(point));
     }
-    sums.into_iter().fold(absorb(plan_key, 1), absorb)
+    let mut sum = 0;
+    for part in values.chunks(TOGETHER) {
+        let powers = &powers[..part.len()];
+        // Below 2^62 * 2^61 and seven times below 2^93.
+        let mut products = u128::from(sum) * u128::from(powers[part.len() - 1]);
+        for (value, power) in part.iter().zip(powers.iter().rev()) {
+            products += u128::from(value.to_bits()) * u128::from(*power);
+        }
+        sum = reduce(products);
+    }
+    sum
 }
 
 fn absorb(key: [u8; 32], word: u64) -> [u8; 32] {
@@ -55,10 +69,9 @@ fn absorb(key: [u8; 32], word: u64) -> [u8; 32] {
     next
 }
 
-/// The product modulo [`MERSENNE`], below it; the factors are below `2^62` and `2^61`.
-fn multiply(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    // Below 2^61 and below 2^62.
+/// What is left modulo [`MERSENNE`] of a number below `2^124`.
+fn reduce(product: u128) -> u64 {
+    // Below 2^61 and below 2^63; then below 2^61 + 8.
     let folded = (product as u64 & MERSENNE) + (product >> 61) as u64;
     let folded = (folded & MERSENNE) + (folded >> 61);
     if folded >= MERSENNE { folded - MERSENNE } else { folded }
@@ -71,9 +84,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn products_are_exact(a in 0u64..1 << 62, b in 0u64..1 << 61) {
-            let expected = u128::from(a) * u128::from(b) % u128::from(MERSENNE);
-            prop_assert_eq!(u128::from(multiply(a, b)), expected);
+        fn remainders_are_exact(low in any::<u64>(), high in 0u64..1 << 60) {
+            let product = u128::from(high) << 64 | u128::from(low);
+            prop_assert_eq!(u128::from(reduce(product)), product % u128::from(MERSENNE));
+        }
+
+        /// Horner's rule, a value at a time.
+        #[test]
+        fn eight_at_a_time_are_the_polynomial(values in prop::collection::vec(any::<f32>(), 0..40), point in 0u64..1 << 61) {
+            let step = |sum: u128, v: &f32| (sum + u128::from(v.to_bits())) * u128::from(point) % u128::from(MERSENNE);
+            prop_assert_eq!(u128::from(polynomial(&values, point)), values.iter().fold(0, step));
         }
 
         /// Each of the things that a key is made of counts, to the bit.
