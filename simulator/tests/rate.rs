@@ -49,8 +49,8 @@ fn budgets_are_held_from_round_five_on() {
             &format!("--noise-multiplier 0 --sparsity 0.3 --bits-per-param {budget}"),
         );
         holds(&report, budget);
-        let kept = rounds(&report, "part_kept").all(|kept| kept.is_number());
-        assert_eq!(kept, budget < 0.05, "a part of the coordinates where the budget is small");
+        let kept = rounds(&report, "part_kept").skip(4).all(|kept| kept.is_number());
+        assert_eq!(kept, budget < 0.5, "a part of the coordinates where the budget is small");
         assert!(
             summary.contains(&format!("budget             {budget} bits per live param; from round 5 on")),
             "{summary}"

@@ -90,38 +90,6 @@ impl Coder {
         }
     }
 
-    /// Codes symbols of these places alone, ascending, in matrices of these rows and columns; both sides know the places. The sdk's coder.
-    ///
-    /// # Errors
-    /// [`CodecError`]: one symbol a place inside the matrices, widths of at most 2^16, magnitudes of at most `2^24 - 1`.
-    pub fn encode_places(shapes: &[[u32; 2]], places: &[usize], symbols: &[i32]) -> Result<Coded, CodecError> {
-        let wrong = |what: &dyn std::fmt::Display| CodecError::new("shape", what);
-        let (mut row_ptrs, mut columns) = (Vec::new(), Vec::with_capacity(places.len()));
-        let (mut first, mut left) = (0, places);
-        for &[rows, cols] in shapes {
-            let mut row_ptr = vec![0u32];
-            let start = columns.len();
-            for row in 0..rows as usize {
-                let end = first + (row + 1) * cols as usize;
-                let (own, rest) = left.split_at(left.partition_point(|place| *place < end));
-                columns.extend(own.iter().map(|place| (place - (end - cols as usize)) as u16));
-                left = rest;
-                row_ptr.push((columns.len() - start) as u32);
-            }
-            first += rows as usize * cols as usize;
-            row_ptrs.push((row_ptr, start..columns.len(), cols));
-        }
-        let supports: Vec<Support<'_>> = row_ptrs
-            .iter()
-            .map(|(row_ptr, place, cols)| Support::csr(row_ptr, &columns[place.clone()], *cols))
-            .collect::<Result<_, _>>()
-            .map_err(|e| wrong(&e))?;
-        if columns.len() != symbols.len() || !left.is_empty() {
-            return Err(wrong(&format!("{} places in it, there are {} symbols", columns.len(), symbols.len())));
-        }
-        siskin_encode(&supports, symbols)
-    }
-
     /// The symbols of what [`Self::encode`] wrote for the same shapes.
     ///
     /// # Errors
@@ -190,33 +158,4 @@ fn supports(shapes: &[[u32; 2]], count: usize) -> Result<Vec<Support<'static>>, 
 fn scratch(supports: &[Support<'_>]) -> Vec<u32> {
     let width = supports.iter().map(Support::width).max().unwrap_or(0);
     vec![0; RowColumn::required_scratch(width).div_ceil(4)]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_those_of_compressed_rows() {
-        let shapes = [[2, 3], [1, 4]];
-        // Of all places, the same coder as without them sees the same rows and columns.
-        let symbols = [1, 0, -2, 0, 0, 3, 1, 1, 0, -1];
-        let all: Vec<usize> = (0..10).collect();
-        let whole = Coder::Siskin.encode(&shapes, &symbols).unwrap();
-        assert_eq!(Coder::encode_places(&shapes, &all, &symbols).unwrap(), whole);
-
-        let places = [0, 2, 3, 6, 9];
-        let coded = Coder::encode_places(&shapes, &places, &[1, -2, 0, 1, -1]).unwrap();
-        let (ptr, cols): ([&[u32]; 2], [&[u16]; 2]) = ([&[0, 2, 3], &[0, 2]], [&[0, 2, 0], &[0, 3]]);
-        let supports = [Support::csr(ptr[0], cols[0], 3).unwrap(), Support::csr(ptr[1], cols[1], 4).unwrap()];
-        let mut scratch = scratch(&supports);
-        let mut got = vec![0; 5];
-        let each = |i: usize, q| got[i] = q;
-        range_coder::decode::<RowColumn>(&supports, &coded.bytes, bytemuck::cast_slice_mut(&mut scratch), each)
-            .unwrap();
-        assert_eq!(got, [1, -2, 0, 1, -1]);
-
-        assert!(Coder::encode_places(&shapes, &[0, 10], &[1, 1]).is_err());
-        assert!(Coder::encode_places(&shapes, &[0], &[1, 1]).is_err());
-    }
 }

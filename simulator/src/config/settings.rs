@@ -161,7 +161,7 @@ pub const SETTINGS: &[Setting] = &[
         "compression",
         "keep",
         "",
-        "part of the live params that a report carries, drawn anew for each; 0 is all, or below 0.05 bit what suits the budget",
+        "part of the live params that a report carries, drawn anew for each; 0 is all, or what makes the most of the budget",
     ),
     s("compression", "rounding", "", "`stochastic` (unbiased) or `nearest`"),
     s("compression", "weighting", "", "reports count `uniform` or by their `examples`"),

@@ -1,7 +1,7 @@
 //! Reports come in, in pieces and in any order, and are counted once.
 
 use super::grid::{ModulusError, check_modulus};
-use super::rate::Sizes;
+use super::rate::{Sizes, Trial};
 use super::{Close, Offer, Settings, Substitute};
 use crate::aggregate::{AddError, BoundError, ModularSum, NormBound, Sum, SumPlan};
 use crate::privacy::{NoiseError, NoiseMultiplier};
@@ -67,6 +67,8 @@ pub struct Collected {
     pub growth: Option<Vec<u64>>,
     /// The sizes of the reports.
     pub(super) sizes: Sizes,
+    /// What some of them would be on a coarser grid.
+    pub(super) trial: Trial,
     /// When the last report that counts was in, ms after the round opened.
     pub closed_ms: u64,
 }
@@ -88,6 +90,7 @@ pub struct Collector {
     named: Vec<(usize, u8)>,
     scratch: Vec<u8>,
     sizes: Sizes,
+    trial: Trial,
     pub(super) substitute: Option<Box<dyn Substitute>>,
 }
 
@@ -175,6 +178,7 @@ impl Collector {
             named: Vec::new(),
             scratch: vec![0; RowColumn::required_scratch(widest)],
             sizes: Sizes::new(settings, offer.graph.live, first),
+            trial: Trial::new(settings),
             substitute: None,
         })
     }
@@ -281,6 +285,7 @@ impl Collector {
         }
         let magnitudes = self.symbols.iter().map(|(_, q)| u64::from(q.unsigned_abs())).sum();
         self.sizes.add(report.payload.len(), magnitudes);
+        self.trial.add((offer, task), &self.symbols, report.payload.len(), &mut self.scratch);
         if let Some(sums) = &mut self.growth {
             for (place, level) in &self.named {
                 sums[*place] += u64::from(*level);
@@ -304,7 +309,7 @@ impl Collector {
     }
 
     pub(crate) fn finish(self) -> Collected {
-        let Self { counts, sum, growth, sizes, closed_ms, .. } = self;
-        Collected { counts, sum, growth, sizes, closed_ms }
+        let Self { counts, sum, growth, sizes, trial, closed_ms, .. } = self;
+        Collected { counts, sum, growth, sizes, trial, closed_ms }
     }
 }

@@ -140,7 +140,7 @@ impl Server {
         settings.check(population)?;
         settings.pruning.begin(&mut model)?;
         let mut settings = settings;
-        settings.quantization.keep = settings.rate.keep(&settings);
+        settings.quantization.keep = settings.rate.first_part(&settings);
         fits_upload(&settings, model.carried())?;
         let mut optimizer =
             settings.optimizer.build(model.size()).map_err(|source| ServerError::Optim { round: 0, source })?;
@@ -204,15 +204,6 @@ impl Server {
             self.lay_grid();
         }
         self.settings.training.learning_rate = rate;
-    }
-
-    /// Step of the grid from the next round on, in the units of the params.
-    ///
-    /// # Errors
-    /// [`ServerError`] where clip norm and step do not go together; the step is then as it was.
-    pub fn set_step(&mut self, step: f32) -> Result<(), ServerError> {
-        let before = std::mem::replace(&mut self.settings.quantization.step, step);
-        self.open().map(drop).inspect_err(|_| self.settings.quantization.step = before)
     }
 
     /// What the next round promises to the accountant; none without noise.
@@ -308,7 +299,7 @@ impl Server {
                     let realised = NonZeroU64::new(counts.accepted).ok_or(MeanError::NoReports)?;
                     let denominator = self.denominator(1).unwrap_or(realised);
                     let coordinates = self.settings.privacy.coordinates(offer.graph.live);
-                    sum.mean(self.settings.quantization.step, self.round, coordinates, denominator)
+                    sum.mean(offer.plan.quantization.step, self.round, coordinates, denominator)
                 }
                 Tally::Clipped(sum) => {
                     let fixed = self.denominator(sum.plan().max_weight.get());
@@ -327,7 +318,7 @@ impl Server {
                     }
                 }
             };
-            let scale = scale_of(&self.settings.quantization);
+            let scale = scale_of(&offer.plan.quantization);
             if scale != 1.0 {
                 // What did not travel counts as zero in the sum. The clip bit always travels.
                 let live = offer.graph.live;
@@ -352,7 +343,7 @@ impl Server {
                 self.rate.wait();
                 None
             }
-            _ => Some(self.rate.follow(&self.settings, &collected.sizes, rng)),
+            _ => Some(self.rate.follow(&self.settings, &collected.sizes, &collected.trial, rng)),
         };
         // A round that was given up released nothing, but its number has been used.
         if stepped {
@@ -394,8 +385,11 @@ impl Server {
         }
     }
 
-    /// The step of the next round, where it moves.
+    /// Step and part of the next round, where they move.
     fn lay_grid(&mut self) {
+        if let Some(part) = self.rate.part() {
+            self.settings.quantization.keep = part;
+        }
         if let Some(ratio) = self.rate.ratio(&self.settings, self.round) {
             self.clip.set_ratio(&mut self.settings, ratio);
         }

@@ -19,9 +19,8 @@ pub enum Scheme {
     Siskin,
     /// The same coder after rounding to nearest.
     SiskinNearest,
-    /// The same coder and stochastic rounding, but of a part of the coordinates, which a seed picks that both sides know; the step is
-    /// four root mean squares of the update and travels with it.
-    SiskinSampled,
+    /// The sdk with a plan whose reports carry all coordinates, whatever the budget; of runs only.
+    SiskinWhole,
     /// Mitchell et al.: nearest rounding, zero runs and magnitudes in Elias gamma.
     GammaNearest,
     /// The same with stochastic rounding.
@@ -69,8 +68,6 @@ pub enum Parameter {
     Step,
     /// Part of the coordinates that are kept, (0, 1].
     Kept,
-    /// Part of the coordinates that are sampled, (0, 1].
-    Sampled,
     /// Bits a rotated coordinate, (0, 4].
     Bits,
     /// Step in standard deviations of a rotated coordinate.
@@ -82,11 +79,10 @@ pub enum Parameter {
 }
 
 impl Scheme {
-    /// All of them; the device's own first.
-    pub const ALL: [Self; 22] = [
+    /// All that send a vector by itself; the device's own first.
+    pub const ALL: [Self; 21] = [
         Self::Siskin,
         Self::SiskinNearest,
-        Self::SiskinSampled,
         Self::GammaNearest,
         Self::GammaStochastic,
         Self::GammaDithered,
@@ -113,7 +109,7 @@ impl Scheme {
         match self {
             Self::Siskin => "siskin",
             Self::SiskinNearest => "siskin, nearest",
-            Self::SiskinSampled => "siskin, sampled coordinates",
+            Self::SiskinWhole => "siskin, all coordinates",
             Self::GammaNearest => "run-length gamma, nearest",
             Self::GammaStochastic => "run-length gamma, stochastic",
             Self::GammaDithered => "run-length gamma, dithered",
@@ -141,13 +137,13 @@ impl Scheme {
         match self {
             Self::Siskin
             | Self::SiskinNearest
+            | Self::SiskinWhole
             | Self::GammaNearest
             | Self::GammaStochastic
             | Self::GammaDithered
             | Self::ZstdNearest
             | Self::Qsgd => Parameter::Step,
             Self::TopK | Self::TopKIdeal => Parameter::Kept,
-            Self::SiskinSampled => Parameter::Sampled,
             Self::Eden => Parameter::Bits,
             Self::EdenCoded => Parameter::RotatedStep,
             Self::ThreeLc => Parameter::Multiplier,
@@ -157,7 +153,7 @@ impl Scheme {
 
     /// Whether it is the device's own.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Siskin | Self::SiskinNearest | Self::SiskinSampled)
+        matches!(self, Self::Siskin | Self::SiskinNearest | Self::SiskinWhole)
     }
 
     /// Parameters from few bits to many that a curve goes through.
@@ -169,7 +165,6 @@ impl Scheme {
         match self.parameter() {
             Parameter::Step => geometric(60.0, 0.1),
             Parameter::Kept => geometric(2e-4, 0.5),
-            Parameter::Sampled => geometric(0.01, 1.0),
             Parameter::Bits => geometric(0.05, 4.0),
             Parameter::RotatedStep => geometric(5.0, 0.1),
             Parameter::Multiplier => vec![1.99, 1.5, 1.0],
@@ -204,12 +199,11 @@ impl Scheme {
         let coded = |symbols: &[i32]| Coder::Siskin.encode(shapes, symbols).ok().map(|coded| coded.bits);
         let gamma = |symbols: &[i32]| Some(GAMMA.bits(symbols).next_multiple_of(8));
         Some(match self {
-            Self::Siskin => grid(RoundingKind::Stochastic { seed }, &coded)?,
+            Self::Siskin | Self::SiskinWhole => grid(RoundingKind::Stochastic { seed }, &coded)?,
             Self::SiskinNearest => grid(RoundingKind::Nearest, &coded)?,
             Self::GammaNearest => grid(RoundingKind::Nearest, &gamma)?,
             Self::GammaStochastic => grid(RoundingKind::Stochastic { seed }, &gamma)?,
             Self::GammaDithered => grid(RoundingKind::Dithered { seed }, &gamma)?,
-            Self::SiskinSampled => sampled(x, shapes, parameter, seed)?,
             Self::ZstdNearest => grid(RoundingKind::Nearest, &|q| Some(8 * General::Zstd.encode(q).len()))?,
             Self::Qsgd => {
                 // The step in root mean squares is sqrt(d) / levels.
@@ -232,26 +226,6 @@ impl Scheme {
             Self::HalfZstd => General::Zstd.send_f16(&reals()),
         })
     }
-}
-
-/// Step of [`Scheme::SiskinSampled`] in root mean squares of the update: about where `(1 + error) bits` is least, so that sampling fewer
-/// coordinates is better than a coarser step.
-pub(super) const SAMPLED_STEP: f64 = 4.0;
-
-/// The part of `x` that a seed picks, each scaled by one over the part.
-fn sampled(x: &[f32], shapes: &[[u32; 2]], part: f64, seed: u64) -> Option<Sent> {
-    let coins = Uniform::new(seed.wrapping_add(1));
-    let picked: Vec<usize> = (0..x.len()).filter(|&i| f64::from(coins.at(i as u32)) < part).collect();
-    let values: Vec<f32> = picked.iter().map(|&i| x[i]).collect();
-    let rms = (x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / x.len().max(1) as f64).sqrt();
-    let mut estimate = vec![0.0; x.len()];
-    let Ok(step) = Step::new((SAMPLED_STEP * rms) as f32) else { return Some(Sent { bits: 32, estimate }) };
-    let (symbols, saturated) = symbols_of(&values, step, RoundingKind::Stochastic { seed });
-    let bits = Coder::encode_places(shapes, &picked, &symbols).ok().filter(|_| saturated == 0)?.bits + 32;
-    for (&i, &q) in picked.iter().zip(&symbols) {
-        estimate[i] = f64::from(step.dequantize(q)) / part;
-    }
-    Some(Sent { bits, estimate })
 }
 
 fn kept(part: f64, d: usize) -> usize {

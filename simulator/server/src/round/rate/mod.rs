@@ -19,16 +19,19 @@ mod check;
 mod schedule;
 mod sizes;
 mod tracker;
+mod trial;
 
 pub use schedule::StepSchedule;
 pub(super) use sizes::Sizes;
 use tracker::Tracker;
+pub(super) use trial::Trial;
 
 use super::Settings;
 use crate::privacy::Gaussian;
 use rand_core::CryptoRng;
 use serde::{Deserialize, Serialize};
 use siskin::checkin::{LEAST_SHARE_DEVIATION, Profile, Rounding};
+use std::f64::consts::LN_2;
 
 /// How the step of each round is chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -50,18 +53,18 @@ pub enum Rate {
 pub struct Budget {
     /// Of coded symbols, over the live params that train; headers and framing are not in it. 0.0001 to 16.
     pub bits: f64,
-    /// Part of the coordinates that a report carries; none is all of them from [`SUBSET_BELOW`] on, and below it so many that each has
-    /// [`SUBSET_BITS`].
+    /// Part of the coordinates that a report carries. None leaves it to the server where rounding is stochastic and the plan promises
+    /// no noise: as many as the budget has bits for at the step at which bits say most. Else it is all of them.
     pub keep: Option<f32>,
 }
 
-/// Bits a param below which a part of the coordinates travels.
-pub const SUBSET_BELOW: f64 = 0.05;
+/// Bits of a coordinate that travels in the first round, as a guess, where the server picks how many travel.
+pub const FIRST_BITS: f64 = 0.5;
 
-/// Bits that a coordinate which travels then has. Of a mean of many reports the squared error, with that of dropped coordinates, is
-/// `(1 + e) / p - 1` for a relative error `e` of what travels, so that with `b` bits for each of them `(1 + e) b` is to be least: the
-/// optimum is flat, at steps of about 3 to 10 root mean squares.
-pub const SUBSET_BITS: f64 = 0.25;
+/// Least part that a plan may have.
+const LEAST_PART: f64 = 1.0 / 65_536.0;
+/// A part from which on all coordinates travel.
+const NEARLY_ALL: f64 = 0.98;
 
 /// Standard deviation of the noise on the sum of sizes over that on the sum of deltas, each relative to what one report may add. A
 /// round with both costs what one with noise of `z / sqrt(1 + 1 / SIZE_NOISE^2)` costs, half a percent less noise: two Gaussian
@@ -69,21 +72,26 @@ pub const SUBSET_BITS: f64 = 0.25;
 pub const SIZE_NOISE: f64 = 10.0;
 
 /// The most by which the logarithm of the step moves in a round, after the first few that measured something.
-const LARGEST_MOVE: f64 = std::f64::consts::LN_2;
+const LARGEST_MOVE: f64 = LN_2;
 /// The same in those.
 const FIRST_MOVES: f64 = 3.5;
 const FIRST: u32 = 4;
 
 impl Rate {
-    /// Part of the coordinates that travel.
-    pub(super) fn keep(&self, settings: &Settings) -> f32 {
+    /// Part of the coordinates that travel in the first round.
+    pub(super) fn first_part(&self, settings: &Settings) -> f32 {
         match *self {
             Self::Bits(Budget { keep: Some(keep), .. }) => keep,
-            Self::Bits(Budget { bits, keep: None }) if bits < SUBSET_BELOW && settings.privacy.leaves_room() => {
-                (bits / SUBSET_BITS).max(1.0 / 65_536.0) as f32
+            Self::Bits(Budget { bits, .. }) if self.weighs_parts(settings) => {
+                (bits / FIRST_BITS).clamp(LEAST_PART, 1.0) as f32
             }
             _ => settings.quantization.keep,
         }
+    }
+
+    /// True if step and part move together.
+    fn weighs_parts(&self, settings: &Settings) -> bool {
+        matches!(self, Self::Bits(Budget { keep: None, .. })) && trial::may_weigh(settings)
     }
 }
 
@@ -116,13 +124,21 @@ pub(super) struct RateState {
     first: f64,
     /// Now.
     log_ratio: f64,
+    /// Part of the coordinates that travel, where it moves.
+    part: Option<f32>,
     tracker: Tracker,
 }
 
 impl RateState {
     pub(super) fn new(settings: &Settings) -> Self {
         let first = libm::log(f64::from(settings.quantization.step) / f64::from(settings.privacy.clip_norm));
-        Self { first, log_ratio: first, tracker: Tracker::new(!settings.privacy.leaves_room()) }
+        let part = settings.rate.weighs_parts(settings).then(|| settings.rate.first_part(settings));
+        Self { first, log_ratio: first, part, tracker: Tracker::new(!settings.privacy.leaves_room()) }
+    }
+
+    /// Part of the coordinates that travel, if it is not as the settings have it; after [`follow`](Self::follow).
+    pub(super) fn part(&self) -> Option<f32> {
+        self.part
     }
 
     /// Step over clip norm of `round`, if it is not the one before; after [`follow`](Self::follow).
@@ -154,13 +170,18 @@ impl RateState {
     }
 
     /// Learns from the sizes of a round; `rng` gives the noise where that is due.
-    pub(super) fn follow(&mut self, settings: &Settings, sizes: &Sizes, rng: &mut impl CryptoRng) -> Followed {
+    pub(super) fn follow(
+        &mut self,
+        settings: &Settings,
+        sizes: &Sizes,
+        trial: &Trial,
+        rng: &mut impl CryptoRng,
+    ) -> Followed {
         let nothing = Followed { bits: None, slope: None };
-        let target = match settings.rate {
-            Rate::Fixed | Rate::Schedule(_) => return nothing,
-            Rate::Bits(budget) => Some(budget.bits / f64::from(settings.quantization.keep)),
-            Rate::Slope(_) => None,
-        };
+        let part = f64::from(settings.quantization.keep);
+        if matches!(settings.rate, Rate::Fixed | Rate::Schedule(_)) {
+            return nothing;
+        }
         let measured = if settings.noises_sizes() {
             // Missing reports add nothing, so that the planned cohort takes the place of who came.
             let deviation = SIZE_NOISE * f64::from(settings.privacy.noise_multiplier);
@@ -178,10 +199,11 @@ impl RateState {
             Rate::Slope(_) => self.slope(settings, sizes),
             _ => None,
         };
-        let wish = match (target, settings.rate, slope) {
-            (Some(target), ..) => self.tracker.toward(target),
+        let wish = match (settings.rate, slope) {
+            (Rate::Bits(budget), _) if self.part.is_some() => self.weighed(budget.bits, trial),
+            (Rate::Bits(budget), _) => self.tracker.toward(budget.bits / part),
             // At coarse steps the slope is as the step to a power of between 1 and 2, at fine ones as its square.
-            (None, Rate::Slope(wanted), Some(slope)) => 0.5 * libm::log(wanted / slope),
+            (Rate::Slope(wanted), Some(slope)) => 0.5 * libm::log(wanted / slope),
             _ => 0.0,
         };
         let most = if self.is_first() { FIRST_MOVES } else { LARGEST_MOVE };
@@ -189,7 +211,20 @@ impl RateState {
         let next = (self.log_ratio + wish.clamp(-most, most)).clamp(libm::log(least), libm::log(largest));
         self.tracker.moved(next - self.log_ratio);
         self.log_ratio = next;
-        Followed { bits: Some(bits * f64::from(settings.quantization.keep)), slope }
+        if let (Some(part), Rate::Bits(budget)) = (&mut self.part, settings.rate) {
+            // At the step that it has come to. Nearly all may as well be all.
+            let wanted = budget.bits / self.tracker.bits();
+            *part = if wanted > NEARLY_ALL { 1.0 } else { wanted.max(LEAST_PART) as f32 };
+        }
+        Followed { bits: Some(bits * part), slope }
+    }
+
+    /// The step's move: to where all coordinates have the budget, or to a finer step, if that is the better way to spend it on some.
+    fn weighed(&self, budget: f64, trial: &Trial) -> f64 {
+        let all = self.tracker.toward(budget);
+        // Slopes of few reports are guesses, and the minimum is flat.
+        let damping = if self.is_first() { 1.0 } else { 0.5 };
+        trial.wish().map_or(all, |octaves| all.min(damping * LN_2 * octaves.clamp(-2.0, 2.0)))
     }
 
     /// `-dD/dR` at the step of the round: with `m` the mean magnitude of a symbol, `dD / d ln step` is `step^2 min(m, 1/3)` where
@@ -221,7 +256,9 @@ fn limits(settings: &Settings) -> (f64, f64) {
     } else {
         largest
     };
-    (1.0 / 2_097_152.0, largest.min(of_bit).min(of_noise))
+    // A clip norm that no delta comes near is no reason for a coarse grid; with noise there is none below 2^-21 of it.
+    let least = if privacy.leaves_room() { 2f64.powi(-30) } else { 2f64.powi(-21) };
+    (least, largest.min(of_bit).min(of_noise))
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ fn played(settings: &Settings, curve: Curve, seed: u64, reports: &[u32]) -> Vec<
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let mut settings = settings.clone();
     settings.check(100_000).unwrap();
-    settings.quantization.keep = settings.rate.keep(&settings);
+    settings.quantization.keep = settings.rate.first_part(&settings);
     let mut state = RateState::new(&settings);
     let mut all = Vec::new();
     for (round, &reports) in reports.iter().enumerate() {
@@ -79,7 +79,8 @@ fn played(settings: &Settings, curve: Curve, seed: u64, reports: &[u32]) -> Vec<
             let size = expected * (1.0 + curve.spread * 3f64.sqrt() * (2.0 * uniform(&mut rng) - 1.0));
             sizes.add((size * LIVE as f64 / 8.0).round() as usize, 0);
         }
-        state.follow(&settings, &sizes, &mut rng);
+        state.follow(&settings, &sizes, &Trial::default(), &mut rng);
+        settings.quantization.keep = state.part().unwrap_or(settings.quantization.keep);
         let next = state.ratio(&settings, round as u32 + 1).unwrap();
         settings.quantization.step = (next * f64::from(settings.privacy.clip_norm)) as f32;
     }
@@ -147,7 +148,7 @@ fn a_lie_of_few_moves_little() {
         let honest = curve.bits(f64::from(s.quantization.step), round);
         (0..98).for_each(|_| sizes.add((honest * LIVE as f64 / 8.0) as usize, 0));
         (0..2).for_each(|_| sizes.add(100_000, 0));
-        state.follow(&s, &sizes, &mut rng);
+        state.follow(&s, &sizes, &Trial::default(), &mut rng);
         s.quantization.step = state.ratio(&s, round + 1).unwrap() as f32;
     }
     let honest = curve.bits(f64::from(s.quantization.step), 30);
@@ -169,7 +170,7 @@ fn noised_sizes_lead_out_of_a_step_that_is_too_coarse() {
         all.push(expected);
         let mut sizes = Sizes::new(&s, LIVE, state.is_first());
         (0..500).for_each(|_| sizes.add((expected * LIVE as f64 / 8.0).round() as usize, 0));
-        state.follow(&s, &sizes, &mut rng);
+        state.follow(&s, &sizes, &Trial::default(), &mut rng);
         s.quantization.step = state.ratio(&s, round + 1).unwrap() as f32;
     }
     assert!(all[4..].iter().all(|b| (b / 0.03 - 1.0).abs() < 0.25), "{all:?}");
@@ -213,7 +214,7 @@ fn the_slope_is_held() {
         for _ in 0..50 {
             sizes.add((bits(step) * LIVE as f64 / 8.0).round() as usize, (mean / step * LIVE as f64).round() as u64);
         }
-        last = state.follow(&s, &sizes, &mut rng);
+        last = state.follow(&s, &sizes, &Trial::default(), &mut rng);
         s.quantization.step = state.ratio(&s, round + 1).unwrap() as f32;
     }
     assert!((last.slope.unwrap() / wanted - 1.0).abs() < 0.1, "{last:?}");
@@ -223,16 +224,69 @@ fn the_slope_is_held() {
 }
 
 #[test]
-fn a_part_travels_below_a_twentieth_of_a_bit() {
-    let keep = |rate, noise| {
+fn a_part_travels_where_the_server_may_choose() {
+    let first = |rate: Rate, noise| {
         let s = settings(rate, noise, 10);
-        s.rate.keep(&s)
+        (rate.first_part(&s), RateState::new(&s).part())
     };
-    assert_eq!((keep(bits(0.05), 0.0), keep(bits(0.04), 1.0)), (1.0, 1.0));
-    assert!((keep(bits(0.025), 0.0) - 0.1).abs() < 1e-6);
-    assert_eq!(keep(Rate::Bits(Budget { bits: 0.01, keep: Some(1.0) }), 0.0), 1.0);
-    assert_eq!(keep(Rate::Bits(Budget { bits: 1.0, keep: Some(0.5) }), 0.0), 0.5);
-    assert_eq!(keep(Rate::Fixed, 0.0), 1.0);
+    assert_eq!(first(bits(0.05), 0.0), (0.1, Some(0.1)));
+    assert_eq!(first(bits(2.0), 0.0), (1.0, Some(1.0)));
+    assert_eq!(first(bits(0.05), 1.0), (1.0, None));
+    assert_eq!(first(Rate::Bits(Budget { bits: 0.01, keep: Some(1.0) }), 0.0), (1.0, None));
+    assert_eq!(first(Rate::Bits(Budget { bits: 1.0, keep: Some(0.5) }), 0.0), (0.5, None));
+    assert_eq!(first(Rate::Fixed, 0.0), (1.0, None));
+    let mut s = settings(bits(0.05), 0.0, 10);
+    s.quantization.rounding = Rounding::Nearest;
+    assert_eq!(
+        (s.rate.first_part(&s), RateState::new(&s).part()),
+        (1.0, None),
+        "halves are unbiased of stochastic rounding only"
+    );
+}
+
+/// The product of bits and squares as reports of a made-up source say it: least at `best` octaves from where it begins.
+#[test]
+fn step_and_part_come_to_where_bits_say_most() {
+    let budget = 0.02;
+    for best in [-4.0, -1.0, 0.0, 2.0, 3.5f64] {
+        let mut s = settings(bits(budget), 0.0, 50);
+        let start = f64::from(s.quantization.step);
+        s.quantization.keep = s.rate.first_part(&s);
+        let mut state = RateState::new(&s);
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        for round in 0..25 {
+            let octaves = libm::log2(f64::from(s.quantization.step) / start);
+            // 0.4 bits there, less by a third for each octave; the product is a parabola.
+            let rate = |octaves: f64| 0.4 * 0.67f64.powf(octaves - best);
+            let product = |octaves: f64| libm::exp2(0.08 * (octaves - best).powi(2));
+            let report = rate(octaves) * f64::from(s.quantization.keep);
+            if round >= 4 {
+                assert!((report / budget - 1.0).abs() < 0.1, "{best}, round {round}: {report}");
+            }
+            let mut sizes = Sizes::new(&s, LIVE, state.is_first());
+            (0..50).for_each(|_| sizes.add((report * LIVE as f64 / 8.0).round() as usize, 0));
+            let ratio = product(octaves + 1.0) / product(octaves) * rate(octaves) / rate(octaves + 1.0);
+            let trial = Trial::of([1e6 * rate(octaves), 1e6 * rate(octaves + 1.0)], [1e9, 1e9 * ratio / 4.0]);
+            state.follow(&s, &sizes, &trial, &mut rng);
+            s.quantization.step = state.ratio(&s, round + 1).unwrap() as f32;
+            s.quantization.keep = state.part().unwrap();
+        }
+        let octaves = libm::log2(f64::from(s.quantization.step) / start);
+        assert!((octaves - best).abs() < 0.3, "{octaves}, not {best}");
+        assert!(
+            (f64::from(s.quantization.keep) / (budget / 0.4) - 1.0).abs() < 0.25,
+            "{best}: {}",
+            s.quantization.keep
+        );
+    }
+    // With bits for all, all travel, whatever the product says.
+    let mut s = settings(bits(3.0), 0.0, 50);
+    let mut state = RateState::new(&s);
+    let mut sizes = Sizes::new(&s, LIVE, true);
+    (0..50).for_each(|_| sizes.add(3 * LIVE / 8, 0));
+    state.follow(&s, &sizes, &Trial::of([2e6, 1e6], [1e9, 3e8]), &mut ChaCha20Rng::seed_from_u64(3));
+    s.quantization.keep = state.part().unwrap();
+    assert_eq!(s.quantization.keep, 1.0);
 }
 
 #[test]

@@ -90,9 +90,14 @@ impl Tracker {
         (self.level - transform(bits)) / self.slope
     }
 
+    /// Bits at the step of the next round.
+    pub(super) fn bits(&self) -> f64 {
+        libm::log1p(libm::exp(self.level.min(300.0))) / LN_2
+    }
+
     /// How fast bits fall with the logarithm of the step.
     pub(super) fn fall(&self) -> f64 {
-        let bits = libm::log1p(libm::exp(self.level.min(300.0))) / LN_2;
+        let bits = self.bits();
         let gain = bits * LN_2 / -libm::expm1(-bits * LN_2);
         self.slope * bits / gain
     }

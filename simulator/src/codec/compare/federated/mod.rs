@@ -5,8 +5,9 @@
 //! it decoded ([`siskin_server::round::Substitute`]), and the rival's bits are what is counted. Cohorts, shuffles and initial weights
 //! are the same for all codecs of a seed.
 //!
-//! A codec whose parameter is a step gets it from the server: it meets the budget on the deltas of a first round that is thrown away
-//! and follows the size of reports from then on ([`Follow`]). The others meet a budget by their definition. Points are
+//! Ours meets a budget as `siskin run --bits-per-param` does, by the server's own controller. A rival whose parameter is a step gets it
+//! from the server too: [`Follow`]. Both start at the step that meets the budget on the deltas of a first round that is thrown away,
+//! and follow the size of reports from then on. The others meet a budget by their definition. Points are
 //! drawn at the bits that they really cost. Headers are in nobody's bits; a scale that a rival sends with each report is.
 
 mod follow;
@@ -27,7 +28,7 @@ use serde::{Deserialize, Serialize};
 /// The codecs of the table.
 pub const SCHEMES: [Scheme; 11] = [
     Scheme::Siskin,
-    Scheme::SiskinSampled,
+    Scheme::SiskinWhole,
     Scheme::GammaNearest,
     Scheme::GammaStochastic,
     Scheme::GammaDithered,
@@ -128,8 +129,8 @@ fn cases(options: &Options) -> Vec<Case> {
                     Scheme::Eden => **budget <= 4.0,
                     // Below a bit its step leaves nothing but zeros, and the form above is the better one.
                     Scheme::EdenCoded => **budget >= 1.0,
-                    // With more bits than its step takes for all coordinates, nothing is left out.
-                    Scheme::SiskinSampled => **budget < 0.3,
+                    // With more, nothing is left out anyway.
+                    Scheme::SiskinWhole => **budget < 1.0,
                     _ => true,
                 };
                 let budgets = options.budgets.iter().filter(fits);

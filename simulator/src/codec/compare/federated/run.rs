@@ -9,7 +9,7 @@ use siskin::checkin::Policy;
 use siskin::quantize::MAX_SYMBOL;
 use siskin::report::Report;
 use siskin::session::Config;
-use siskin_server::round::{Server, Substitute};
+use siskin_server::round::{Budget, FIRST_BITS, Rate, Server, Substitute};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Levels of the fine grid in a root mean square.
@@ -110,13 +110,17 @@ struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    fn new(setting: &'a Setting, seed: u64, step: f32) -> Result<Self, RunError> {
+    fn new(setting: &'a Setting, seed: u64, step: f32, rate: Rate, clip_norm: Option<f32>) -> Result<Self, RunError> {
         let mut config = setting.config.clone();
         config.run.seed = seed;
         let model = initial_model(&config, &setting.data)?;
         let live = model.size();
         let mut settings = config.server_settings(POPULATION, live);
         settings.quantization.step = step;
+        settings.rate = rate;
+        if let Some(clip_norm) = clip_norm {
+            settings.privacy.clip_norm = clip_norm;
+        }
         let server = Server::new(settings, setting.data.devices(), config.fleet.rounds, model, MAX_FRAME)?;
         let (kept, ledgers, timing) = (KeptMasks::default(), Ledgers::default(), Timing::default());
         Ok(Self { setting, server, seed, kept, ledgers, timing })
@@ -168,7 +172,7 @@ impl<'a> Field<'a> {
 impl Pilot {
     pub(super) fn new(setting: &Setting, seed: u64) -> Result<Self, RunError> {
         // Fine for any delta that is worth averaging, and far from where symbols end.
-        let mut field = Field::new(setting, seed, 2f32.powi(-18))?;
+        let mut field = Field::new(setting, seed, 2f32.powi(-18), Rate::Fixed, None)?;
         let graph = field.server.open()?.offer.graph.clone();
         let shapes: Vec<[u32; 2]> = graph.tensors.iter().filter(|t| t.trained).map(|t| [t.rows, t.cols]).collect();
         let shared = Arc::new(Mutex::new(Ledger::default()));
@@ -179,6 +183,11 @@ impl Pilot {
         let count: usize = deltas.iter().map(Vec::len).sum();
         let rms = (square / count.max(1) as f64).sqrt();
         Ok(Self { seed, shapes, deltas, rms: if rms > 0.0 { rms } else { 1.0 } })
+    }
+
+    /// Where devices send almost all that they have.
+    fn fine<'a>(&self, setting: &'a Setting) -> Result<Field<'a>, RunError> {
+        Field::new(setting, self.seed, (self.rms / FINE) as f32, Rate::Fixed, None)
     }
 
     pub(super) fn params(&self) -> usize {
@@ -214,10 +223,6 @@ fn source(pilot: &Pilot, scheme: Scheme, budget: f64) -> Source {
             let index = d.next_power_of_two().trailing_zeros();
             Source::Fixed(budget / f64::from(32 + index))
         }
-        Parameter::Sampled => {
-            let all = pilot.bits(scheme, 1.0).unwrap_or(1.0);
-            Source::Fixed((budget / all).clamp(1e-4, 1.0))
-        }
         Parameter::Bits => {
             let blocks = Layout::Powers.blocks(d);
             let rotated: usize = blocks.iter().sum();
@@ -241,12 +246,21 @@ pub(super) fn run(
     parameter: Option<f64>,
 ) -> Result<Outcome, RunError> {
     let rounds = setting.config.fleet.rounds;
-    let mut source = match (scheme, budget) {
-        (Some(scheme), Some(budget)) => source(pilot, scheme, budget),
-        _ => Source::Fixed(parameter.unwrap_or(1.0)),
+    let ours = scheme.is_some_and(Scheme::is_ours);
+    let (mut source, mut field) = match (scheme, budget) {
+        (Some(scheme), Some(budget)) if ours => {
+            let keep = (scheme == Scheme::SiskinWhole).then_some(1.0);
+            // Of a coordinate that travels.
+            let bits = if keep.is_some() { budget } else { budget.max(FIRST_BITS) };
+            let found = Follow::new(bits, (1e-3, 1e6), |step| pilot.bits(scheme, step));
+            let (step, rate) = ((found.step * pilot.rms) as f32, Rate::Bits(Budget { bits: budget, keep }));
+            // No delta is as long, and the finest step that the controller goes to is a part of it.
+            let clip_norm = (16.0 * pilot.rms * (pilot.params() as f64).sqrt()) as f32;
+            (Source::Fixed(1.0), Field::new(setting, pilot.seed, step, rate, Some(clip_norm))?)
+        }
+        (Some(scheme), Some(budget)) => (source(pilot, scheme, budget), pilot.fine(setting)?),
+        _ => (Source::Fixed(parameter.unwrap_or(1.0)), pilot.fine(setting)?),
     };
-    let ours = scheme == Some(Scheme::Siskin);
-    let mut field = Field::new(setting, pilot.seed, (pilot.rms / FINE) as f32)?;
     let shared = Arc::new(Mutex::new(Ledger::default()));
     let averaged = averaged(rounds);
     let mut accuracy = 0.0;
@@ -255,10 +269,6 @@ pub(super) fn run(
             Source::Fixed(parameter) => *parameter,
             Source::Follow(follow) => follow.step,
         };
-        if ours {
-            field.server.set_step((parameter * pilot.rms) as f32)?;
-        }
-        // QSGD's levels are of each delta's own norm.
         let rival = scheme.filter(|_| !ours).map(|scheme| (scheme, parameter, pilot.rms));
         let seed = stream_seed(pilot.seed, number);
         let stand =
