@@ -212,6 +212,7 @@ fn every_code_of_the_header_has_a_text() {
 fn causes_have_the_numbers_of_the_protocol_and_keep_their_figures() {
     let causes = [
         (Abandoned::Plan(PlanError::Layer { index: 3, what: "kernel", expected: 5, got: 7 }), 5.0, 7.0),
+        (Abandoned::Plan(PlanError::Feature { what: "Adam", feature: "adam" }), 0.0, 0.0),
         (Abandoned::Population, 0.0, 0.0),
         (Abandoned::Policy(PolicyViolation::Noise { least: 1.5, plan: 0.5 }), 1.5, 0.5),
         (Abandoned::Memory(ArenaError::TooSmall { required: 100, lent: 99 }), 100.0, 99.0),

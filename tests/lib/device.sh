@@ -5,13 +5,16 @@
 BOARDS=(
     "olimex-stm32-h405|thumbv7em-none-eabihf|olimex_stm32_h405|arch=arm pointer_width=32 fpu=true|qemu-system-arm -M olimex-stm32-h405"
     "mps2-an500|thumbv7em-none-eabihf|mps2_an500|arch=arm pointer_width=32 fpu=true|qemu-system-arm -M mps2-an500"
+    "mps3-an547|thumbv7em-none-eabihf|mps3_an547|arch=arm pointer_width=32 fpu=true|qemu-system-arm -M mps3-an547"
+    "riscv-virt-f|riscv32imafc-unknown-none-elf|riscv_virt|arch=riscv32 pointer_width=32 fpu=true|qemu-system-riscv32 -M virt -bios none -cpu rv32,zfa=false,d=false"
     "riscv-virt|riscv32imac-unknown-none-elf|riscv_virt|arch=riscv32 pointer_width=32 fpu=false|qemu-system-riscv32 -M virt -bios none -cpu rv32,zfa=false,f=false,d=false"
 )
 
 suite_device() {
     local manifest=$ROOT/tests/device/Cargo.toml out=$LOG_DIR/device entry board triple program says emulator
     need_qemu || return 0
-    need_targets thumbv7em-none-eabihf riscv32imac-unknown-none-elf || return 0
+    need_targets thumbv7em-none-eabihf thumbv6m-none-eabi riscv32imac-unknown-none-elf riscv32imafc-unknown-none-elf \
+        riscv32imc-unknown-none-elf || return 0
     mkdir -p -- "$out"
     rm -f -- "$out"/*.out
 
@@ -22,6 +25,7 @@ suite_device() {
 
     check "cortex-m: builds" cross_cargo build thumbv7em-none-eabihf --release --manifest-path "$manifest" -p siskin-device-cortex-m
     check "riscv: builds" cross_cargo build riscv32imac-unknown-none-elf --release --manifest-path "$manifest" -p siskin-device-riscv
+    check "riscv, hard float: builds" cross_cargo build riscv32imafc-unknown-none-elf --release --manifest-path "$manifest" -p siskin-device-riscv
     check "cortex-m: clippy" cross_cargo clippy thumbv7em-none-eabihf --release --manifest-path "$manifest" \
         -p siskin-device-cortex-m -p siskin-device-board -- -D warnings
     check "riscv: clippy" cross_cargo clippy riscv32imac-unknown-none-elf --release --manifest-path "$manifest" \
@@ -39,6 +43,7 @@ suite_device() {
         # A stack that has run out leaves none for the handler: the processor locks up, which ends the emulator.
         [[ $board != olimex-* ]] || check "$board: notices a full stack" notices stack 10 "HardFault|Lockup" "$elf" "$emulator"
     done
+    suite_round "$manifest" "$out"
 }
 
 on_host() { # OUTPUT MANIFEST CARGO-ARGS...

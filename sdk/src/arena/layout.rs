@@ -1,7 +1,7 @@
 //! The byte plan: every purpose, exact, before training starts.
 
 use super::ALIGNMENT;
-use crate::checkin::{Clipping, Plan, PlanError, masks_len};
+use crate::checkin::{Clipping, Path, Plan, PlanError, masks_len};
 use crate::model::Graph;
 use crate::range_coder::{self, EntropyCoder};
 use core::ops::Range;
@@ -42,10 +42,11 @@ impl Region {
 ///
 /// ```text
 /// | frame in | frame out || row pointers | columns | probe | local | padding | global | moments || scratch                           |
-/// '-- needed to check in-''------------- persistent --------------------------------------------''-- one of: training | range coder --'
-///                                                        '-- delta ------' '- report, once trained -'
+/// '-- needed to check in-''------------- persistent --------------------------------------------''-- training -----------------------'
+///                                                        '-- delta ------' '- report, once trained -''-- range coder --'
 /// ```
-/// `local` becomes the delta and then the symbols; the report is coded into the bytes of `global` and `moments`. A plan that
+/// `local` becomes the delta and then the symbols; the report is coded into the bytes of `global` and `moments`, and the range
+/// coder's state lies right behind what the report can take. A plan that
 /// rotates the delta needs a power of two of values: `padding` is what `local` lacks of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct MemoryPlan {
@@ -79,9 +80,9 @@ pub struct MemoryPlan {
     pub gradients: Region,
     /// Targets of a batch, 32 bits each.
     pub targets: Region,
-    /// State of the range coder; overlays the three above.
+    /// State of the range coder; overlays what lies behind the report.
     pub coder: Region,
-    /// The coded report; overlays `global` and `moments`.
+    /// The coded report, as long as it can become; overlays `global` and what follows it.
     pub report: Region,
     /// All of it: what the caller must lend; `usize::MAX` where the target cannot address as much.
     pub total: usize,
@@ -123,8 +124,11 @@ impl MemoryPlan {
         let more = more.saturating_sub(global.len + moments.len + example.len);
         let growth = crate::report::growth_bound(graph, plan.upload.probe);
         let header = next((crate::report::MAX_HEADER + growth).saturating_add(more));
-        let report = Region::new(global.start, at - global.start);
-        let scratch = at;
+        let bound = crate::report::MAX_HEADER + growth;
+        let bound = bound.saturating_add(range_coder::RowColumn::encoded_bound(plan.privacy.symbols(graph.live)));
+        // Blocks are put into the order of rows with the memory of `global`.
+        let blocks = graph.tensors.iter().any(|t| t.path == Path::Block);
+        let report = Region::new(global.start, bound.max(if blocks { global.len } else { 0 }).min(at - global.start));
         let mut next = |bytes: usize| {
             let region = Region::new(line(at), bytes);
             at = align(line(at).saturating_add(bytes));
@@ -140,8 +144,9 @@ impl MemoryPlan {
         at = align(at.saturating_add(targets.len));
         let rotated = if plan.privacy.distributed().is_some() { symbols } else { 0 };
         let widest = (graph.widest() as u32).max(crate::report::rotated_columns(rotated));
-        let coder = Region::new(scratch, range_coder::RowColumn::required_scratch(widest));
-        let total = at.max(align(scratch.saturating_add(coder.len)));
+        let behind = align(report.start + report.len);
+        let coder = Region::new(behind, range_coder::RowColumn::required_scratch(widest));
+        let total = at.max(align(behind.saturating_add(coder.len)));
         Self {
             frame_in,
             frame_out,
@@ -167,7 +172,7 @@ impl MemoryPlan {
     /// The part that `save` must keep while the patterns and values come.
     pub(crate) fn persistent(&self) -> Region {
         let start = self.row_ptrs.start;
-        Region::new(start, self.report.range().end - start)
+        Region::new(start, self.header.range().end - start)
     }
 
     /// What `save` must keep while training: bytes of masks, a bit an entry, in place of the patterns where that is shorter

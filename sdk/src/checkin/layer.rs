@@ -3,9 +3,14 @@
 use heapless::Vec;
 use serde::{Deserialize, Serialize};
 
-/// Layers that a plan may have: enough for a small transformer block on a microcontroller, or with the feature `deep` for
-/// networks of phones (a plan of that many layers does not fit the shortest frame).
-pub const MAX_LAYERS: usize = if cfg!(feature = "deep") { 240 } else { 24 };
+/// Layers that a plan may have: a session has room for as many. With the feature `deep` enough for networks of phones (a plan
+/// of that many layers does not fit the shortest frame), with `branches` for a small transformer block, else for a chain such
+/// as a LeNet.
+pub const MAX_LAYERS: usize = match (cfg!(feature = "deep"), cfg!(feature = "branches")) {
+    (true, _) => 240,
+    (_, true) => 24,
+    _ => 12,
+};
 
 /// The network: layers in the order of the forward pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 mod checkpoint;
 mod layer;
 mod limits;
+pub(crate) mod parts;
 mod plan;
 mod policy;
 mod privacy;

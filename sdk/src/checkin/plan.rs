@@ -1,6 +1,6 @@
 //! The plan: what a device computes in one round, as the server sends it.
 
-use super::{ModelSpec, Population, Privacy};
+use super::{Loss, ModelSpec, Population, Privacy, Profile};
 use crate::model::Graph;
 use crate::privacy::GridBoundError;
 use crate::privacy::sample::DeviationError;
@@ -220,6 +220,13 @@ pub enum PlanError {
         /// The noise multiplier that it promises.
         noise_multiplier: f32,
     },
+    /// The plan needs a part of the sdk that this build was made without.
+    Feature {
+        /// The part.
+        what: &'static str,
+        /// The cargo feature that brings it.
+        feature: &'static str,
+    },
 }
 
 impl core::fmt::Display for PlanError {
@@ -237,6 +244,7 @@ impl core::fmt::Display for PlanError {
                 f,
                 "the plan asks for a growth probe of {entries} entries, which its noise multiplier {noise_multiplier} does not cover"
             ),
+            Self::Feature { what, feature } => write!(f, "this build has no {what}: feature `{feature}`"),
         }
     }
 }
@@ -270,7 +278,24 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] names the field.
     pub fn decode(bytes: &[u8]) -> Result<Self, PlanError> {
-        let plan: Self = Reader::document(Self::MAGIC, Self::VERSION, bytes)?;
+        let mut fields = Reader::fields(Self::MAGIC, Self::VERSION, bytes)?;
+        let (population, round, input) = (fields.next()?, fields.next()?, fields.next()?);
+        let mut plan = Self {
+            population,
+            round,
+            model: ModelSpec { input, layers: Default::default(), loss: Loss::SoftmaxCrossEntropy },
+            training: Training::sgd(1, 1, 0.0),
+            privacy: Privacy::new(0.0, Profile::Central),
+            quantization: Quantization { step: 0.0, rounding: Rounding::Nearest, keep: 1.0 },
+            upload: Upload { weighting: Weighting::Uniform, max_bytes: 0, probe: 0 },
+        };
+        fields.list(&mut plan.model.layers)?;
+        plan.model.loss = fields.next()?;
+        plan.training = fields.next()?;
+        plan.privacy = fields.next()?;
+        plan.quantization = fields.next()?;
+        plan.upload = fields.next()?;
+        fields.end()?;
         plan.validate()?;
         Ok(plan)
     }
@@ -278,10 +303,11 @@ impl Plan {
     /// Checks every number.
     ///
     /// # Errors
-    /// [`PlanError::OutOfRange`] names the field.
+    /// [`PlanError::OutOfRange`] names the field; [`PlanError::Feature`] what this build has not.
     pub fn validate(&self) -> Result<(), PlanError> {
         let t = &self.training;
         let p = &self.privacy;
+        self.check_parts()?;
         within("training.epochs", f32::from(t.epochs), 1.0, 1000.0)?;
         within("training.batch", f32::from(t.batch), 1.0, 1024.0)?;
         within("training.max_examples", t.max_examples as f32, 1.0, 4.3e9)?;

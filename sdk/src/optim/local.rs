@@ -1,7 +1,7 @@
 //! One step of local training over all tensors.
 
 use super::{Learner, adam, sgd};
-use crate::checkin::{ClientOptimizer, Training};
+use crate::checkin::{ClientOptimizer, Training, parts};
 use crate::model::kernel::{GradSink, Pattern, ValueSink};
 use crate::model::{Graph, Tensor, mask};
 
@@ -37,8 +37,8 @@ impl<'a> Local<'a> {
         assert!(global.len() == graph.trained && moments.len() == kept, "lengths come from the plan of bytes");
         let rate = super::rate(training, step, steps);
         let rule = match training.optimizer {
-            ClientOptimizer::Sgd { .. } => Rule::Sgd(sgd::Sgd::new(training, rate)),
-            ClientOptimizer::Adam { .. } => Rule::Adam(adam::Adam::new(training, rate, step)),
+            ClientOptimizer::Adam { .. } if parts::ADAM.here => Rule::Adam(adam::Adam::new(training, rate, step)),
+            _ => Rule::Sgd(sgd::Sgd::new(training, rate)),
         };
         Self { rule, local, global, moments }
     }
@@ -55,7 +55,9 @@ pub struct Step<'s> {
 }
 
 impl GradSink for Step<'_> {
-    #[inline(always)]
+    // Into every loop of every kernel only where code is cheap.
+    #[cfg_attr(feature = "fast", inline(always))]
+    #[cfg_attr(not(feature = "fast"), inline(never))]
     fn take(&mut self, offset: usize, grad: &[f32]) {
         let range = offset..offset + grad.len();
         let local = &mut self.local[range.clone()];
@@ -65,9 +67,11 @@ impl GradSink for Step<'_> {
                 let velocity = if sgd.has_velocity() { &mut self.first[range] } else { &mut [] };
                 sgd.step(grad, local, global, velocity);
             }
-            Rule::Adam(adam) => {
+            // Without the part there is none.
+            Rule::Adam(adam) if parts::ADAM.here => {
                 adam.step(grad, local, global, (&mut self.first[range.clone()], &mut self.second[range]));
             }
+            Rule::Adam(_) => {}
         }
     }
 }

@@ -5,7 +5,7 @@
 //! fixed grid, so low-order bits say nothing (Haney et al. 2022 show what they say otherwise).
 
 use super::sample::{DeviationError, DiscreteGaussian, Skellam, Variance};
-use crate::checkin::{Distributed, Privacy, Profile, ShareNoise};
+use crate::checkin::{Distributed, Privacy, Profile, ShareNoise, parts};
 use crate::quantize::{MAX_SYMBOL, Symbols};
 use rand_core::CryptoRng;
 
@@ -49,7 +49,8 @@ impl<'a> Symbols<'a> {
                 let sample = match &noise {
                     Noise::None => 0,
                     Noise::Gaussian(sampler) => sampler.sample(rng),
-                    Noise::Skellam(sampler) => sampler.sample(rng),
+                    Noise::Skellam(sampler) if parts::DISTRIBUTED.here => sampler.sample(rng),
+                    Noise::Skellam(_) => 0,
                 };
                 *value = match privacy.profile {
                     Profile::Distributed(Distributed { bits, .. }) => {
@@ -99,7 +100,7 @@ fn noise_of(privacy: &Privacy, deviation: f64) -> Result<Noise, DeviationError> 
     }
     let variance = Variance::of_deviation(deviation)?;
     match privacy.profile {
-        Profile::Distributed(Distributed { noise: ShareNoise::Skellam, .. }) => {
+        Profile::Distributed(Distributed { noise: ShareNoise::Skellam, .. }) if parts::DISTRIBUTED.here => {
             Skellam::new(variance).map(Noise::Skellam)
         }
         _ => Ok(Noise::Gaussian(DiscreteGaussian::new(variance))),

@@ -1,11 +1,11 @@
 //! Which coordinates travel where a plan asks for a part of them: random, anew for each report, and known to both sides.
 //!
-//! Below about half a bit a coordinate a coarser step alone adds more variance than it has to: the error of a report relative to
-//! its square grows with the step, and its bits fall less than that (where that begins hangs on the deltas: the server tries it). To drop coordinates at random costs no bits at
+//! Below about a twentieth of a bit a coordinate a coarser step alone adds more variance than it has to: the error of a report
+//! relative to its square grows with the step, and its bits fall less than that. To drop coordinates at random costs no bits at
 //! all, because both sides can tell which they are, and with the sum scaled by `1 / p` it is as unbiased as stochastic rounding.
 
 use super::Uniform;
-use crate::checkin::Quantization;
+use crate::checkin::{Quantization, parts};
 
 /// The coordinates that a report carries.
 ///
@@ -23,10 +23,10 @@ pub struct Subset {
 impl Subset {
     /// Of the report for this task of the plan of this fingerprint; none if all coordinates travel.
     pub fn new(grid: &Quantization, fingerprint: u32, task: u64) -> Option<Self> {
-        // Exact: a product with a power of two; what is not below 2^32, a NaN too, is no part.
+        // A plan for a build without the part was refused. Exact: a product with a power of two; what is not below 2^32, a NaN too, is no part.
         let below = f64::from(grid.keep) * 4_294_967_296.0;
         let uniform = Uniform::new(task ^ u64::from(fingerprint) << 32);
-        (below < 4_294_967_296.0).then_some(Self { uniform, below: below as u32 })
+        (parts::SUBSET.here && below < 4_294_967_296.0).then_some(Self { uniform, below: below as u32 })
     }
 
     /// True if the live coordinate `index` travels.

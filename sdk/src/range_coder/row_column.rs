@@ -3,6 +3,7 @@
 use super::binary::{Bins, ByteDecoder, ByteEncoder, EndError};
 use super::blocks::{All, Part, ScratchError, Source, State, Stop, Unknown, scratch_bytes, walk};
 use super::{CodeError, DecodeError, DecodeTensors, EncodeTensors, EntropyCoder, Support};
+use crate::checkin::parts;
 use crate::quantize::{MAX_SYMBOL, Subset};
 
 /// Alignment of the scratch memory in bytes.
@@ -68,8 +69,8 @@ fn walk_part<B: Bins, S: Source>(
     each: impl FnMut(usize, i32),
 ) -> Result<(), Stop> {
     match subset {
-        None => walk(bins, state, support, source, All, each),
-        Some(subset) => walk_subset(bins, state, support, source, Part { subset, before }, each),
+        Some(subset) if parts::SUBSET.here => walk_subset(bins, state, support, source, Part { subset, before }, each),
+        _ => walk(bins, state, support, source, All, each),
     }
 }
 
@@ -116,7 +117,7 @@ impl<'a> Encoder<'a> {
         if let Some((expected, got)) = self.state.too_narrow(support.width()) {
             return Err(CodeError::Scratch { expected, got });
         }
-        let (before, subset) = (self.live, self.subset);
+        let (before, subset) = (self.live, self.subset.filter(|_| parts::SUBSET.here));
         let kept = subset.map_or(symbols.len(), |subset| subset.count(before, symbols.len()));
         if kept == 0 {
             self.live = before.saturating_add(symbols.len());
@@ -222,7 +223,7 @@ impl<'a> Decoder<'a> {
         }
         let (first, live) = (self.live, support.live());
         let Some(end) = first.checked_add(live) else { return Err(DecodeError::TooLong { position: first }) };
-        let subset = self.subset;
+        let subset = self.subset.filter(|_| parts::SUBSET.here);
         if subset.map_or(live, |subset| subset.count(first, live)) == 0 {
             self.live = end;
             return Ok(());

@@ -20,11 +20,37 @@ pub(super) struct Account {
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
     /// Nothing is debited for this session here.
+    #[cfg_attr(not(feature = "ledger"), allow(dead_code, reason = "accounts begin with it"))]
     Open,
     /// In memory only.
     Debited,
     /// The ledger, as it was stored, has it.
     Durable,
+}
+
+/// The account of a session: without the feature `ledger` none, for which there is neither code nor room.
+#[cfg(feature = "ledger")]
+pub(super) type Held = Account;
+
+/// There is none.
+#[cfg(not(feature = "ledger"))]
+#[derive(Debug)]
+pub(super) enum Held {}
+
+#[cfg(not(feature = "ledger"))]
+impl core::ops::Deref for Held {
+    type Target = Account;
+
+    fn deref(&self) -> &Account {
+        match *self {}
+    }
+}
+
+#[cfg(not(feature = "ledger"))]
+impl core::ops::DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut Account {
+        match *self {}
+    }
 }
 
 impl Account {
@@ -41,7 +67,9 @@ impl Session<'_> {
     /// the first poll, and again if the stored ledger turns out to have changed in between.
     ///
     /// One session at a time should have the ledger of a device. Two that have it are told apart when they are stored: see
-    /// [`StorageError::Conflict`](crate::privacy::StorageError::Conflict).
+    /// [`StorageError::Conflict`](crate::privacy::StorageError::Conflict). Only with the feature `ledger`: without it a policy with
+    /// limits refuses every plan.
+    #[cfg(feature = "ledger")]
     pub fn use_ledger(&mut self, ledger: Ledger, clock_ms: u64) {
         self.account = Some(Account { ledger, clock_ms, since: None, state: State::Open });
     }

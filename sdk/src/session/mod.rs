@@ -19,7 +19,7 @@ pub use save::SaveError;
 use crate::arena::{Arena, ArenaError, MemoryPlan, cast};
 use crate::checkin::{
     CheckpointError, CheckpointReader, Download, KEPT_MASK_HEADER, KeptMask, Plan, PlanError, Policy, Population,
-    each_mask, masks_len, write_kept_mask,
+    each_mask, masks_len, parts, write_kept_mask,
 };
 use crate::data::{Batches, ExampleStore, Rules, Staging, StoreError, load};
 use crate::model::{Buffers, Draw, Graph, train_step};
@@ -111,12 +111,19 @@ impl Task {
         plan: &Plan,
         max_frame: usize,
     ) -> Result<&'s mut Self, PlanError> {
-        let (plan, graph, memory) = (plan.clone(), Graph::empty(), MemoryPlan::default());
-        let task = slot.insert(Self { names, plan, graph, memory });
+        Self::put(slot, names, plan);
+        let Some(task) = slot else { return Err(PlanError::Empty) };
         task.graph.lay_out(&task.plan.model)?;
         task.plan.check_coordinates(&task.graph)?;
         task.memory = MemoryPlan::new(&task.plan, &task.graph, max_frame);
         Ok(task)
+    }
+
+    /// Apart: what is moved into the slot is off the stack before the graph is laid out.
+    #[inline(never)]
+    fn put(slot: &mut Option<Self>, names: TaskNames, plan: &Plan) {
+        let (plan, graph, memory) = (plan.clone(), Graph::empty(), MemoryPlan::default());
+        *slot = Some(Self { names, plan, graph, memory });
     }
 
     /// What the reader of the checkpoint must know, with the masks that it changes if it has changes: those in `kept`.
@@ -159,7 +166,7 @@ pub struct Session<'a> {
     waiting: Option<Waiting>,
     metrics: Metrics,
     egress: Option<EgressRecord>,
-    account: Option<debit::Account>,
+    account: Option<debit::Held>,
     /// The clock at the last poll.
     now: u64,
     /// Where the session stood when nobody answered any more.
@@ -188,12 +195,15 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`ArenaError`] if `memory` is misaligned or too short even for the two frame buffers. (Whether a plan fits is
     /// known when it arrives.)
+    // Inlined, and so made where it will lie: a session has some KiB, which a small stack has no room to move around.
+    #[inline(always)]
     pub fn new(memory: &'a mut [u8], config: Config, rng: &mut impl CryptoRng) -> Result<Self, ArenaError> {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
         Self::with_seed(memory, config, seed, rng.next_u64())
     }
 
+    #[inline(always)]
     fn with_seed(memory: &'a mut [u8], mut config: Config, seed: [u8; 32], id: u64) -> Result<Self, ArenaError> {
         config.max_frame = config.max_frame.max(MIN_FRAME);
         let arena = Arena::new(memory)?;
@@ -281,7 +291,9 @@ impl<'a> Session<'a> {
                     Err(e) => self.give_up(Abandoned::Checkpoint(e)),
                 }
             }
-            Stage::Probe => self.probe(store),
+            Stage::Probe if parts::GROWTH.here => self.probe(store),
+            // Of a forged save.
+            Stage::Probe => self.give_up(Abandoned::Internal),
             Stage::Train { step, loss } => self.train(step, loss, store),
             Stage::Upload { .. } => match self.debit(now_ms) {
                 Some(before) => before,
@@ -358,7 +370,7 @@ impl<'a> Session<'a> {
         if step >= steps {
             return self.privatize(batches.examples());
         }
-        if self.task.as_ref().is_some_and(|task| !task.memory.example.is_empty()) {
+        if parts::CLIPPING.here && self.task.as_ref().is_some_and(|task| !task.memory.example.is_empty()) {
             return self.clip_example((step, steps), loss, batches, store);
         }
         let seed = self.stream(Purpose::Dropout).next_u64();

@@ -4,7 +4,7 @@ use super::derive::report_key;
 use super::examples::mean_of_examples;
 use super::{Abandoned, Poll, Purpose, Session, Stage, stream};
 use crate::arena::cast;
-use crate::checkin::{Clipping, Path, Weighting};
+use crate::checkin::{Clipping, Path, Weighting, parts};
 use crate::model::{Graph, mask};
 use crate::optim::{Delta, subtract};
 use crate::quantize::Subset;
@@ -19,7 +19,9 @@ impl Session<'_> {
         let [local, global] = self.arena.split([memory.local, memory.global]);
         let delta = &mut cast(local)[..graph.trained];
         match plan.privacy.clipping {
-            Clipping::Examples { norm } => mean_of_examples(cast(global), delta, &plan.training, norm),
+            Clipping::Examples { norm } if parts::CLIPPING.here => {
+                mean_of_examples(cast(global), delta, &plan.training, norm);
+            }
             _ => subtract(cast(global), delta),
         }
         let [row_ptrs, columns, probe, local, report, scratch] = self.arena.split([
@@ -31,21 +33,24 @@ impl Session<'_> {
             memory.coder,
         ]);
         let (row_ptrs, columns): (&mut [u32], &mut [u16]) = (cast(row_ptrs), cast(columns));
-        // The values as they came are done with, and the report, which takes their place, has not begun.
-        let spare = &mut report[..memory.global.len()];
+        // The values as they came are done with, and the report, which takes their place, has not begun. Empty without blocks.
+        let spare =
+            &mut report[..if parts::BLOCKS.here { memory.global.len().min(memory.report.len()) / 4 * 4 } else { 0 }];
         let symbols = symbols_of(&plan.privacy, graph);
         let delta = gather_live(graph, row_ptrs, columns, cast(local), cast(spare), symbols);
 
         let mut clipped = match plan.privacy.clipping {
-            Clipping::Layers => delta.clip_layers(plan.privacy.clip_norm, layers(graph)),
-            Clipping::Adaptive { bit_share } => delta.clip_adaptive(plan.privacy.clip_norm, bit_share, graph.live),
+            Clipping::Layers if parts::CLIPPING.here => delta.clip_layers(plan.privacy.clip_norm, layers(graph)),
+            Clipping::Adaptive { bit_share } if parts::CLIPPING.here => {
+                delta.clip_adaptive(plan.privacy.clip_norm, bit_share, graph.live)
+            }
             _ => delta.clip(plan.privacy.clip_norm),
         };
         // A delta that was not finite counts as clipped: it was set to zero.
         let (norm, was_clipped) = (clipped.norm_before() as f32, clipped.was_clipped());
         let key = report_key(task.names.key, clipped.values);
         let (seed, mut noise) = (stream(key, Purpose::Rounding).next_u64(), stream(key, Purpose::Noise));
-        if let Some(distributed) = plan.privacy.distributed() {
+        if let Some(distributed) = plan.privacy.distributed().filter(|_| parts::DISTRIBUTED.here) {
             clipped = clipped.rotate(distributed.rotation, plan.round);
         }
         let subset = Subset::new(&plan.quantization, task.names.fingerprint, task.names.id);
@@ -109,7 +114,7 @@ fn gather_live<'v>(
     let mut to = 0;
     for tensor in graph.tensors.iter().filter(|t| t.trained) {
         let live = tensor.live(row_ptrs, columns);
-        if tensor.path == Path::Block {
+        if parts::BLOCKS.here && tensor.path == Path::Block {
             mask::to_rows(&live, &mut values[tensor.range()], &mut spare[..tensor.stored()]);
         }
         if tensor.is_masked() {

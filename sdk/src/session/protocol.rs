@@ -102,6 +102,8 @@ impl Session<'_> {
         at
     }
 
+    // Apart, so that the plan is off the stack again when the session goes on.
+    #[inline(never)]
     fn handle_assembled(&mut self) {
         let frame_in = self.frame_in();
         let Some((body, version)) = self.assembler.frame(self.arena.bytes(frame_in)) else { return };
@@ -114,18 +116,20 @@ impl Session<'_> {
             }
             Ok((Response::Task { task: id, checkpoint, base, .. }, payload)) => {
                 let (names, plan) = (self.names(id, checkpoint, base, payload), Plan::decode(payload));
-                self.task(names, plan);
+                self.task(names, plan.as_ref());
             }
             Ok((response, _)) => self.answer(response),
             Err(_) => {}
         }
     }
 
+    #[inline(never)]
     fn handle(&mut self, body: &[u8], version: u16) {
         match Response::decode(body, version) {
             Ok((Response::Piece { round, base, offset }, payload)) => self.piece((round, base, offset), payload),
             Ok((Response::Task { task: id, checkpoint, base, .. }, payload)) => {
-                self.task(self.names(id, checkpoint, base, payload), Plan::decode(payload));
+                let (names, plan) = (self.names(id, checkpoint, base, payload), Plan::decode(payload));
+                self.task(names, plan.as_ref());
             }
             Ok((response, _)) => self.answer(response),
             Err(_) => {}
@@ -137,7 +141,7 @@ impl Session<'_> {
         TaskNames { id, checkpoint, base, fingerprint, key }
     }
 
-    fn task(&mut self, names: TaskNames, plan: Result<Plan, PlanError>) {
+    fn task(&mut self, names: TaskNames, plan: Result<&Plan, &PlanError>) {
         if self.stage != Stage::CheckIn {
             return;
         }
@@ -149,16 +153,16 @@ impl Session<'_> {
         }
     }
 
-    fn accept(&mut self, names: TaskNames, plan: Result<Plan, PlanError>) -> Result<(), Abandoned> {
-        let plan = plan.map_err(Abandoned::Plan)?;
+    fn accept(&mut self, names: TaskNames, plan: Result<&Plan, &PlanError>) -> Result<(), Abandoned> {
+        let plan = plan.map_err(|e| Abandoned::Plan(*e))?;
         if plan.population != self.config.population {
             return Err(Abandoned::Population);
         }
         let checkpoint = names.checkpoint;
-        self.config.policy.check(&plan).map_err(Abandoned::Policy)?;
+        self.config.policy.check(plan).map_err(Abandoned::Policy)?;
         self.config.policy.check_download(checkpoint).map_err(Abandoned::Policy)?;
-        self.check_limits(&plan).map_err(Abandoned::Policy)?;
-        let task = Task::lay_out(&mut self.task, names, &plan, self.config.max_frame).map_err(Abandoned::Plan)?;
+        self.check_limits(plan).map_err(Abandoned::Policy)?;
+        let task = Task::lay_out(&mut self.task, names, plan, self.config.max_frame).map_err(Abandoned::Plan)?;
         self.arena.check(task.memory.total).map_err(Abandoned::Memory)?;
         task.download(self.kept).and_then(|from| from.check_length()).map_err(Abandoned::Checkpoint)?;
         crate::event!(debug, "round {}: {} bytes of arena, {} to download", plan.round, task.memory.total, checkpoint);

@@ -110,18 +110,22 @@ pub(crate) fn encode_document<T: Serialize>(
 pub(crate) struct Reader;
 
 impl Reader {
-    /// Reads `magic, version, postcard(value)` and nothing more.
-    pub(crate) fn document<T: DeserializeOwned>(magic: [u8; 4], version: u8, bytes: &[u8]) -> Result<T, WireError> {
-        let (value, rest) = Self::prefix(magic, version, bytes)?;
-        if rest.is_empty() { Ok(value) } else { Err(WireError::Trailing { bytes: rest.len() as u32 }) }
+    /// The fields after magic and version, to be read one by one: what derived code does by itself, but it holds some copies
+    /// of a large value on the stack.
+    pub(crate) fn fields(magic: [u8; 4], version: u8, bytes: &[u8]) -> Result<Fields<'_>, WireError> {
+        Ok(Fields(postcard::Deserializer::from_bytes(Self::body(magic, version, bytes)?)))
     }
 
-    /// The same, and what follows it.
+    /// Reads `magic, version, postcard(value)`, and gives what follows it.
     pub(crate) fn prefix<T: DeserializeOwned>(
         magic: [u8; 4],
         version: u8,
         bytes: &[u8],
     ) -> Result<(T, &[u8]), WireError> {
+        postcard::take_from_bytes(Self::body(magic, version, bytes)?).map_err(|_| WireError::Malformed)
+    }
+
+    fn body(magic: [u8; 4], version: u8, bytes: &[u8]) -> Result<&[u8], WireError> {
         let (head, body) = bytes.split_at_checked(5).ok_or(WireError::Magic)?;
         if head[..4] != magic {
             return Err(WireError::Magic);
@@ -129,6 +133,35 @@ impl Reader {
         if head[4] != version {
             return Err(WireError::Version { known: version, got: head[4] });
         }
-        postcard::take_from_bytes(body).map_err(|_| WireError::Malformed)
+        Ok(body)
+    }
+}
+
+/// The fields of a document, one after the other.
+pub(crate) struct Fields<'a>(postcard::Deserializer<'a, postcard::de_flavors::Slice<'a>>);
+
+impl Fields<'_> {
+    pub(crate) fn next<T: DeserializeOwned>(&mut self) -> Result<T, WireError> {
+        T::deserialize(&mut self.0).map_err(|_| WireError::Malformed)
+    }
+
+    /// A field that is a list, onto the end of `list`.
+    pub(crate) fn list<T: DeserializeOwned, const N: usize>(
+        &mut self,
+        list: &mut heapless::Vec<T, N>,
+    ) -> Result<(), WireError> {
+        for _ in 0..self.next::<u32>()? {
+            list.push(self.next()?).map_err(|_| WireError::Malformed)?;
+        }
+        Ok(())
+    }
+
+    /// There are no more.
+    pub(crate) fn end(self) -> Result<(), WireError> {
+        match self.0.finalize() {
+            Ok([]) => Ok(()),
+            Ok(rest) => Err(WireError::Trailing { bytes: rest.len() as u32 }),
+            Err(_) => Err(WireError::Malformed),
+        }
     }
 }

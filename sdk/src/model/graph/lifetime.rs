@@ -1,7 +1,8 @@
 //! When each buffer is needed, and places for all of them that overlap wherever their times do not.
 //!
 //! Time runs in steps: node `i` of `n` goes forward at `i`, the loss is taken at `n`, node `i` goes backward at `2 n - i`.
-//! A buffer is placed at the lowest offset that is free for as long as it is needed, in the order in which they come up.
+//! A buffer is placed at the lowest offset that is free for as long as it is needed: those of the forward pass, most of which
+//! stay, in the order in which they come up, those of the backward pass from the largest to the smallest.
 
 use super::{Graph, Node, Role};
 use crate::checkin::{LayerSpec, MAX_LAYERS, PlanError};
@@ -147,41 +148,54 @@ impl Graph {
     #[inline(never)]
     fn place_backward(&mut self) -> Result<usize, PlanError> {
         let n = self.nodes.len();
-        let mut pool = Pool::default();
-        let mut placed = [false; MAX_LAYERS];
-        for index in (0..n).rev() {
-            if !self.nodes[index].active {
-                continue;
-            }
+        let mut wanted: Vec<Wanted, { 3 * MAX_LAYERS }> = Vec::new();
+        let mut taken_over = [false; MAX_LAYERS];
+        for index in (0..n).rev().filter(|&i| self.nodes[i].active) {
             let now = (2 * n - index) as u16;
-            if !placed[index] {
-                let first = if index + 1 == n { n } else { 2 * n - usize::from(self.nodes[index].last_consumer) };
-                // The buffer goes on to the sources that take it over.
-                let mut end = index;
-                while self.nodes[end].gradient_in_place {
-                    end = usize::from(self.nodes[end].sources[0]) - 1;
-                }
-                let dy = pool.place(self.nodes[index].output.features(), first as u16, (2 * n - end) as u16)?;
-                let mut member = index;
-                loop {
-                    placed[member] = true;
-                    self.nodes[member].dy = dy;
-                    if member == end {
-                        break;
-                    }
-                    member = usize::from(self.nodes[member].sources[0]) - 1;
-                }
+            let node = &self.nodes[index];
+            let first = if index + 1 == n { n } else { 2 * n - usize::from(node.last_consumer) } as u16;
+            // The buffer goes on to the sources that take it over.
+            let mut end = index;
+            while self.nodes[end].gradient_in_place {
+                end = usize::from(self.nodes[end].sources[0]) - 1;
+                taken_over[end] = true;
             }
-            let node = self.nodes[index];
+            let own = if taken_over[index] { 0 } else { node.output.features() };
             let sum: usize = (0..node.spec.inputs())
                 .filter(|&k| self.needs_sum(index, k))
                 .map(|k| self.shape_of(node.sources[k]).features())
                 .sum();
-            let sum = pool.place(sum, now, now)?;
-            let work = pool.place(backward_work(&node.spec, self.input_of(&node)), now, now)?;
-            let node = &mut self.nodes[index];
-            node.sum = sum;
-            node.backward_work = work;
+            let work = backward_work(&node.spec, self.input_of(node));
+            for (use_of, features, from, until) in [
+                (Use::Gradient, own, first, (2 * n - end) as u16),
+                (Use::Sum, sum, now, now),
+                (Use::Work, work, now, now),
+            ] {
+                if features > 0 {
+                    // A node has at most three buffers, so there is room.
+                    let _ = wanted.push(Wanted { features, from, until, node: index as u8, use_of });
+                }
+            }
+        }
+        // The largest first: small ones find room between them, but not the other way around. (Of two of one size the one that
+        // is needed first.)
+        let mut pool = Pool::default();
+        while let Some(next) = (0..wanted.len()).rev().max_by_key(|&i| wanted[i].features) {
+            let Wanted { features, from, until, node, use_of } = wanted.remove(next);
+            let at = pool.place(features, from, until)?;
+            let node = &mut self.nodes[usize::from(node)];
+            match use_of {
+                Use::Gradient => node.dy = at,
+                Use::Sum => node.sum = at,
+                Use::Work => node.backward_work = at,
+            }
+        }
+        for index in (0..n).rev().filter(|&i| taken_over[i]) {
+            let from = (index + 1..n).find(|&i| {
+                let node = &self.nodes[i];
+                node.gradient_in_place && usize::from(node.sources[0]) == index + 1
+            });
+            self.nodes[index].dy = from.map_or(0, |from| self.nodes[from].dy);
         }
         Ok(pool.size as usize)
     }
@@ -231,6 +245,22 @@ pub(crate) const fn is_elementwise(spec: &LayerSpec) -> bool {
 /// Layers that turn the gradient of their output into that of their first input in place.
 pub(crate) const fn gradient_is_elementwise(spec: &LayerSpec) -> bool {
     is_view(spec) || is_elementwise(spec) || matches!(spec, LayerSpec::Gelu | LayerSpec::HardSwish | LayerSpec::Mul)
+}
+
+/// A buffer of the backward pass that is to be placed.
+struct Wanted {
+    features: usize,
+    from: u16,
+    until: u16,
+    node: u8,
+    use_of: Use,
+}
+
+/// What a node needs it for.
+enum Use {
+    Gradient,
+    Sum,
+    Work,
 }
 
 #[derive(Clone, Copy)]

@@ -119,7 +119,7 @@ impl Graph {
     ///
     /// # Errors
     /// [`PlanError::Layer`] names the layer that does not fit and both numbers; [`PlanError::Empty`] if there is nothing
-    /// to train.
+    /// to train; [`PlanError::Feature`] if this build has not what a layer runs with.
     pub fn new(model: &ModelSpec) -> Result<Self, PlanError> {
         let mut graph = Self::empty();
         graph.lay_out(model)?;
@@ -179,6 +179,7 @@ impl Graph {
     }
 
     fn add_layer(&mut self, index: u8, layer: &Layer) -> Result<(), PlanError> {
+        layer.spec.check_parts()?;
         let limit = |what, expected: u64, got: u64| PlanError::Layer {
             index,
             what,

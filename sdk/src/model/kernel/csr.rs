@@ -7,9 +7,10 @@
 use core::ops::Range;
 
 use super::csr_single;
+use super::csr_small as small;
 use super::lanes::{Column, Columns, Lines, LinesMut, Rows, SUM_LANES};
 use super::vector::{Eight, Isa, Pair, Vector};
-use super::{GradSink, Pattern};
+use super::{FAST, GradSink, Pattern};
 
 impl Pattern<'_> {
     /// The live weights of a row.
@@ -34,6 +35,9 @@ pub(super) fn forward<I: Isa, const R: usize>(
 ) {
     debug_assert!(pattern.row_ptr.len() == outputs + 1 && w.len() == pattern.cols.len());
     debug_assert!(x.len() == inputs * batch && y.len() == outputs * batch);
+    if !FAST {
+        return small::forward::<I>((pattern, w, bias), x, y, [inputs, outputs, batch]);
+    }
     let cols = Columns::new(pattern.cols, inputs);
     let shape = [inputs, outputs, batch];
     let layer = (pattern, cols, w, bias);
@@ -120,6 +124,9 @@ pub(super) fn input_grad<I: Isa>(
     debug_assert!(dy.len() == outputs * batch && dx.len() == inputs * batch);
     let dx = &mut dx[..inputs * batch];
     dx.fill(0.0);
+    if !FAST {
+        return small::input_grad::<I>((pattern, w), dy, dx, [outputs, batch]);
+    }
     let cols = Columns::new(pattern.cols, inputs);
     if batch == 1 && I::VECTORS {
         return csr_single::input_grad::<I>(pattern, cols, w, &dy[..outputs], dx);
@@ -193,6 +200,9 @@ pub(super) fn weight_grad<I: Isa, S: GradSink>(
 ) {
     debug_assert!(pattern.row_ptr.len() == outputs + 1);
     debug_assert!(dy.len() == outputs * batch && x.len() == inputs * batch);
+    if !FAST {
+        return small::weight_grad::<I, S>(pattern, &dy[..outputs * batch], &x[..inputs * batch], batch, sink);
+    }
     let cols = Columns::new(pattern.cols, inputs);
     if batch == 1 && I::VECTORS {
         return csr_single::weight_grad::<I, S>(pattern, cols, &dy[..outputs], &x[..inputs], sink);

@@ -9,7 +9,7 @@ use core::ops::Range;
 
 use super::lanes::{Columns, Lines, LinesMut};
 use super::vector::{Eight, Isa, Vector};
-use super::{GradSink, Pattern, ValueSink};
+use super::{FAST, GradSink, Pattern, ValueSink, csr_small};
 
 /// Lanes of a vector.
 const LANES: usize = 8;
@@ -172,6 +172,9 @@ pub(super) fn gradients<I: Isa, S: ValueSink>(
     debug_assert!(dy.len() == outputs && x.len() == inputs && dx.len() == inputs);
     let (dy, x, dx) = (&dy[..outputs], &x[..inputs], &mut dx[..inputs]);
     dx.fill(0.0);
+    if !FAST {
+        return csr_small::gradients_single(pattern, dy, x, dx, sink);
+    }
     let (x, mut dx) = (Lines::new(x, inputs, 1, 0, 1), LinesMut::new(dx, inputs, 1, 0, 1));
     if !I::VECTORS {
         for (row, &dy) in dy.iter().enumerate() {

@@ -29,6 +29,7 @@ mod conv_tile;
 mod conv_weights;
 mod csr;
 mod csr_single;
+mod csr_small;
 mod dense;
 mod dispatch;
 mod dropout;
@@ -97,6 +98,9 @@ pub use rearrange::{last_backward, last_forward, transpose_backward, transpose_f
 pub use recurrent::{Raised, RecurrentRows, RecurrentWeight};
 pub use softmax::{SoftmaxGeometry, log_softmax_backward, log_softmax_forward, softmax_backward, softmax_forward};
 pub(crate) use wide::{Work, wide};
+
+/// Whether there are loops for each size of a block of lanes, or few that fit all. The sums, and so the bits, are the same.
+const FAST: bool = cfg!(feature = "fast");
 
 /// Which weights of an `[out, in]` tensor live, row by row (CSR). The values are an array of their own.
 ///

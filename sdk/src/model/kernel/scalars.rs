@@ -11,7 +11,8 @@ impl Vector for Scalars {
 
     #[inline(always)]
     fn splat(value: f32) -> Self {
-        Self([value; 4])
+        // Written out: optimised for size it would be a loop over memory.
+        Self([value, value, value, value])
     }
 
     #[inline(always)]

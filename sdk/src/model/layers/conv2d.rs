@@ -1,7 +1,7 @@
 //! Convolution: `W` is `[output channels, input channels / groups * kernel height * kernel width]`.
 
 use super::Weights;
-use crate::checkin::{LayerSpec, Path, Window};
+use crate::checkin::{LayerSpec, Path, Window, parts};
 use crate::model::kernel::{self, ConvGeometry, GradSink, Pattern};
 use crate::model::{Node, Shape, Tensor};
 
@@ -48,18 +48,20 @@ pub(crate) fn weight_gradient(
 /// [`forward`] of a geometry.
 pub(crate) fn forward_of(g: &ConvGeometry, w: &Weights<'_>, x: &[f32], y: &mut [f32], batch: usize) {
     match w.tensor.path {
-        Path::Dense => kernel::conv_forward(g, w.values, w.bias, x, y, batch),
+        Path::Dense if parts::DENSE.here => kernel::conv_forward(g, w.values, w.bias, x, y, batch),
         Path::Sparse => kernel::csr_conv_forward(w.pattern, g, w.values, w.bias, x, y, batch),
-        Path::Block => unreachable!("the graph has blocks in fully connected layers alone"),
+        // Refused with the plan; blocks are in fully connected layers alone.
+        Path::Dense | Path::Block => {}
     }
 }
 
 /// [`input_gradient`] of a geometry.
 pub(crate) fn input_gradient_of(g: &ConvGeometry, w: &Weights<'_>, dy: &[f32], dx: &mut [f32], batch: usize) {
     match w.tensor.path {
-        Path::Dense => kernel::conv_input_grad(g, w.values, dy, dx, batch),
+        Path::Dense if parts::DENSE.here => kernel::conv_input_grad(g, w.values, dy, dx, batch),
         Path::Sparse => kernel::csr_conv_input_grad(w.pattern, g, w.values, dy, dx, batch),
-        Path::Block => unreachable!("the graph has blocks in fully connected layers alone"),
+        // Refused with the plan; blocks are in fully connected layers alone.
+        Path::Dense | Path::Block => {}
     }
 }
 
@@ -74,8 +76,9 @@ pub(crate) fn weight_gradient_of(
     sink: &mut impl GradSink,
 ) {
     match tensor.path {
-        Path::Dense => kernel::conv_weight_grad(g, dy, x, batch, sink),
+        Path::Dense if parts::DENSE.here => kernel::conv_weight_grad(g, dy, x, batch, sink),
         Path::Sparse => kernel::csr_conv_weight_grad(pattern, g, dy, x, batch, sink),
-        Path::Block => unreachable!("the graph has blocks in fully connected layers alone"),
+        // Refused with the plan; blocks are in fully connected layers alone.
+        Path::Dense | Path::Block => {}
     }
 }

@@ -1,25 +1,33 @@
 //! Fully connected: `y = W x + b`, `W` is `[outputs, inputs]`.
 
 use super::Weights;
-use crate::checkin::Path;
+use crate::checkin::{Path, parts};
 use crate::model::Tensor;
 use crate::model::kernel::{self, GradSink, Pattern, ValueSink};
 
 pub(crate) fn forward(w: &Weights<'_>, x: &[f32], y: &mut [f32], batch: usize) {
     let (outputs, inputs) = (w.tensor.rows as usize, w.tensor.cols as usize);
     match w.tensor.path {
-        Path::Dense => kernel::dense_forward(w.values, w.bias, x, y, inputs, outputs, batch),
+        Path::Dense if parts::DENSE.here => kernel::dense_forward(w.values, w.bias, x, y, inputs, outputs, batch),
         Path::Sparse => kernel::csr_forward(w.pattern, w.values, w.bias, x, y, inputs, outputs, batch),
-        Path::Block => kernel::block_forward(w.pattern.blocks(), w.values, w.bias, x, y, inputs, outputs, batch),
+        Path::Block if parts::BLOCKS.here => {
+            kernel::block_forward(w.pattern.blocks(), w.values, w.bias, x, y, inputs, outputs, batch);
+        }
+        // Refused with the plan.
+        _ => {}
     }
 }
 
 pub(crate) fn input_gradient(w: &Weights<'_>, dy: &[f32], dx: &mut [f32], batch: usize) {
     let (outputs, inputs) = (w.tensor.rows as usize, w.tensor.cols as usize);
     match w.tensor.path {
-        Path::Dense => kernel::dense_input_grad(w.values, dy, dx, inputs, outputs, batch),
+        Path::Dense if parts::DENSE.here => kernel::dense_input_grad(w.values, dy, dx, inputs, outputs, batch),
         Path::Sparse => kernel::csr_input_grad(w.pattern, w.values, dy, dx, inputs, outputs, batch),
-        Path::Block => kernel::block_input_grad(w.pattern.blocks(), w.values, dy, dx, inputs, outputs, batch),
+        Path::Block if parts::BLOCKS.here => {
+            kernel::block_input_grad(w.pattern.blocks(), w.values, dy, dx, inputs, outputs, batch);
+        }
+        // Refused with the plan.
+        _ => {}
     }
 }
 
@@ -33,9 +41,13 @@ pub(crate) fn weight_gradient(
 ) {
     let (outputs, inputs) = (tensor.rows as usize, tensor.cols as usize);
     match tensor.path {
-        Path::Dense => kernel::dense_weight_grad(dy, x, inputs, outputs, batch, sink),
+        Path::Dense if parts::DENSE.here => kernel::dense_weight_grad(dy, x, inputs, outputs, batch, sink),
         Path::Sparse => kernel::csr_weight_grad(pattern, dy, x, inputs, outputs, batch, sink),
-        Path::Block => kernel::block_weight_grad(pattern.blocks(), dy, x, inputs, outputs, batch, sink),
+        Path::Block if parts::BLOCKS.here => {
+            kernel::block_weight_grad(pattern.blocks(), dy, x, inputs, outputs, batch, sink);
+        }
+        // Refused with the plan.
+        _ => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::pool::several;
 use super::{Buffers, Draw, Parameters, forward_training};
-use crate::checkin::{LayerSpec, Loss, Path, Training};
+use crate::checkin::{LayerSpec, Loss, Path, Training, parts};
 use crate::model::graph::gradient_is_elementwise;
 use crate::model::kernel;
 use crate::model::layers::{
@@ -59,8 +59,12 @@ pub fn backward(
             let classes = graph.classes() as usize;
             kernel::softmax_cross_entropy(dy, targets, classes, graph.output.positions() * batch)
         }
-        Loss::BinaryCrossEntropy => kernel::binary_cross_entropy(dy, bytemuck::cast_slice(targets)),
-        Loss::MeanSquaredError => kernel::mean_squared_error(dy, bytemuck::cast_slice(targets)),
+        Loss::BinaryCrossEntropy if parts::LOSSES.here => {
+            kernel::binary_cross_entropy(dy, bytemuck::cast_slice(targets))
+        }
+        Loss::MeanSquaredError if parts::LOSSES.here => kernel::mean_squared_error(dy, bytemuck::cast_slice(targets)),
+        // Refused with the plan.
+        _ => 0.0,
     };
     for index in (0..graph.nodes.len()).rev().filter(|&i| graph.nodes[i].active) {
         let mut step = Step { graph, index, batch, draw, patterns: (row_ptrs, columns), activations, gradients };
@@ -158,9 +162,11 @@ impl<'a> Step<'a> {
         let input = self.graph.input_of(node);
         match node.spec {
             LayerSpec::Dense { .. } | LayerSpec::Conv2d { .. } | LayerSpec::Embedding { .. } => self.product(learner),
-            LayerSpec::Gru { .. } | LayerSpec::Lstm { .. } => self.recurrent(learner),
-            LayerSpec::BatchNorm | LayerSpec::LayerNorm { .. } | LayerSpec::GroupNorm { .. } => self.normalize(learner),
-            LayerSpec::Offset => {
+            LayerSpec::Gru { .. } | LayerSpec::Lstm { .. } if parts::RECURRENT.here => self.recurrent(learner),
+            LayerSpec::BatchNorm | LayerSpec::LayerNorm { .. } | LayerSpec::GroupNorm { .. } if parts::NORM.here => {
+                self.normalize(learner);
+            }
+            LayerSpec::Offset if parts::BRANCHES.here => {
                 let tensor = &self.graph.tensors_of(node)[0];
                 if tensor.trained {
                     let dy = &self.gradients[self.dy()];
@@ -168,25 +174,27 @@ impl<'a> Step<'a> {
                     learner.complete(tensor, &tensor.pattern(self.patterns.0, self.patterns.1));
                 }
             }
-            LayerSpec::MaxPool(_) | LayerSpec::AveragePool { .. } | LayerSpec::GlobalAveragePool => {
+            LayerSpec::MaxPool(_) | LayerSpec::AveragePool { .. } | LayerSpec::GlobalAveragePool
+                if parts::CONV.here =>
+            {
                 let [dy, dx] = several(self.gradients, [self.dy(), self.dx(0)]);
                 let x = &self.activations[self.graph.input_range(node, 0, batch)];
                 let y = &self.activations[self.graph.output_range(node, batch)];
                 pooling::backward(node, input, (x, y), dy, dx, batch);
             }
-            LayerSpec::Transpose { .. } | LayerSpec::Last => {
+            LayerSpec::Transpose { .. } | LayerSpec::Last if parts::BRANCHES.here => {
                 let [dy, dx] = several(self.gradients, [self.dy(), self.dx(0)]);
                 rearrange::backward(&node.spec, input, dy, dx, batch);
             }
-            LayerSpec::Softmax { .. } | LayerSpec::LogSoftmax => {
+            LayerSpec::Softmax { .. } | LayerSpec::LogSoftmax if parts::ATTENTION.here || parts::ACTIVATIONS.here => {
                 let dy = self.dy();
                 let y = &self.activations[self.graph.output_range(node, batch)];
                 softmax::backward(&node.spec, input, y, &mut self.gradients[dy], batch);
             }
-            LayerSpec::Scores { .. } | LayerSpec::Context { .. } => self.attention(),
-            LayerSpec::Add => self.add(),
-            LayerSpec::Mul => self.mul(),
-            LayerSpec::Concat => self.concat(),
+            LayerSpec::Scores { .. } | LayerSpec::Context { .. } if parts::ATTENTION.here => self.attention(),
+            LayerSpec::Add if parts::BRANCHES.here => self.add(),
+            LayerSpec::Mul if parts::BRANCHES.here => self.mul(),
+            LayerSpec::Concat if parts::BRANCHES.here => self.concat(),
             _ => {
                 let dy = self.dy();
                 let x = self.graph.input_range(node, 0, batch);
@@ -221,7 +229,9 @@ impl<'a> Step<'a> {
             let weights =
                 Parameters { row_ptrs, columns, values: learner.values() }.matrix(self.graph, node, Role::Weight);
             match node.spec {
-                LayerSpec::Conv2d { .. } => conv2d::input_gradient(node, input, &weights, dy, dx, batch),
+                LayerSpec::Conv2d { .. } if parts::CONV.here => {
+                    conv2d::input_gradient(node, input, &weights, dy, dx, batch);
+                }
                 _ => dense::input_gradient(&weights, dy, dx, batch),
             }
         }
@@ -240,10 +250,10 @@ impl<'a> Step<'a> {
                     let outputs = tensor.cols as usize;
                     kernel::bias_grad(dy, outputs, dy.len() / outputs, &mut sink);
                 }
-                (_, LayerSpec::Conv2d { .. }) => {
+                (_, LayerSpec::Conv2d { .. }) if parts::CONV.here => {
                     conv2d::weight_gradient(node, input, &of, pattern, dy, self.x(0), batch, &mut sink);
                 }
-                (_, LayerSpec::Embedding { .. }) => {
+                (_, LayerSpec::Embedding { .. }) if parts::EMBEDDING.here => {
                     embedding::weight_gradient(&of, pattern, dy, self.x(0), &mut sink);
                 }
                 _ => dense::weight_gradient(&of, pattern, dy, self.x(0), batch, &mut sink),

@@ -2,7 +2,7 @@
 
 use super::pool::{one, several};
 use super::{Draw, Parameters};
-use crate::checkin::LayerSpec;
+use crate::checkin::{LayerSpec, parts};
 use crate::model::graph::{is_elementwise, is_view};
 use crate::model::layers::{
     attention, conv2d, dense, embedding, join, normalize, pointwise, pooling, rearrange, recurrent, softmax,
@@ -66,36 +66,44 @@ fn run<'b>(
         let vector = |role| parameters.vector(graph, node, role);
         match node.spec {
             LayerSpec::Dense { .. } => dense::forward(&weights(Role::Weight), rest.get(x), y, batch),
-            LayerSpec::Conv2d { .. } => conv2d::forward(node, input, &weights(Role::Weight), rest.get(x), y, batch),
-            LayerSpec::Embedding { .. } => embedding::forward(&weights(Role::Weight), rest.get(x), y),
-            LayerSpec::MaxPool(_) | LayerSpec::AveragePool { .. } | LayerSpec::GlobalAveragePool => {
+            LayerSpec::Conv2d { .. } if parts::CONV.here => {
+                conv2d::forward(node, input, &weights(Role::Weight), rest.get(x), y, batch);
+            }
+            LayerSpec::Embedding { .. } if parts::EMBEDDING.here => {
+                embedding::forward(&weights(Role::Weight), rest.get(x), y);
+            }
+            LayerSpec::MaxPool(_) | LayerSpec::AveragePool { .. } | LayerSpec::GlobalAveragePool
+                if parts::CONV.here =>
+            {
                 pooling::forward(node, input, rest.get(x), y, batch);
             }
-            LayerSpec::Gelu | LayerSpec::HardSwish => pointwise::forward_apart(&node.spec, rest.get(x), y),
+            LayerSpec::Gelu | LayerSpec::HardSwish if parts::ACTIVATIONS.here => {
+                pointwise::forward_apart(&node.spec, rest.get(x), y);
+            }
             LayerSpec::Dropout { rate } => {
                 if let Some(draw) = draw {
                     pointwise::dropout(rate, draw, index, y);
                 }
             }
-            LayerSpec::Offset => pointwise::offset(vector(Role::Offset), y, batch),
-            LayerSpec::Softmax { .. } | LayerSpec::LogSoftmax => {
+            LayerSpec::Offset if parts::BRANCHES.here => pointwise::offset(vector(Role::Offset), y, batch),
+            LayerSpec::Softmax { .. } | LayerSpec::LogSoftmax if parts::ATTENTION.here || parts::ACTIVATIONS.here => {
                 softmax::forward(&node.spec, input, y, batch);
             }
-            LayerSpec::BatchNorm | LayerSpec::LayerNorm { .. } | LayerSpec::GroupNorm { .. } => {
+            LayerSpec::BatchNorm | LayerSpec::LayerNorm { .. } | LayerSpec::GroupNorm { .. } if parts::NORM.here => {
                 let ranges = [x, graph.output_range(node, batch), super::saved_range(node, input, batch)];
                 let [x, y, saved] = several(activations, ranges);
                 normalize::forward(&node.spec, input, vector, x, (y, saved), batch);
             }
-            LayerSpec::Add => join::add(node.output, rest.get(second), y, batch),
-            LayerSpec::Mul => join::mul(node.output, rest.get(x), rest.get(second), y, batch),
-            LayerSpec::Concat => join::concat(rest.get(x), rest.get(second), y),
-            LayerSpec::Transpose { .. } | LayerSpec::Last => {
+            LayerSpec::Add if parts::BRANCHES.here => join::add(node.output, rest.get(second), y, batch),
+            LayerSpec::Mul if parts::BRANCHES.here => join::mul(node.output, rest.get(x), rest.get(second), y, batch),
+            LayerSpec::Concat if parts::BRANCHES.here => join::concat(rest.get(x), rest.get(second), y),
+            LayerSpec::Transpose { .. } | LayerSpec::Last if parts::BRANCHES.here => {
                 rearrange::forward(&node.spec, input, rest.get(x), y, batch);
             }
-            LayerSpec::Scores { .. } | LayerSpec::Context { .. } => {
+            LayerSpec::Scores { .. } | LayerSpec::Context { .. } if parts::ATTENTION.here => {
                 attention::forward(node, input, rest.get(x), rest.get(second), y, batch);
             }
-            LayerSpec::Gru { .. } | LayerSpec::Lstm { .. } => {
+            LayerSpec::Gru { .. } | LayerSpec::Lstm { .. } if parts::RECURRENT.here => {
                 let saved = super::saved_range(node, input, batch);
                 let work = super::forward_work_range(node, input, batch);
                 let y = graph.output_range(node, batch);

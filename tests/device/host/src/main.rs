@@ -1,4 +1,8 @@
-//! Runs the device cases on the host; the digests that it prints are what every board must print.
+//! Runs the device cases on the host; the digests that it prints are what every board must print. `record FOLDER` records the
+//! rounds of the firmware in `round` instead, `sizes ELF` says how large a firmware is.
+
+mod elf;
+mod record;
 
 use std::fmt::{self, Write};
 use std::process::ExitCode;
@@ -18,6 +22,30 @@ impl Write for Stdout {
 struct Arena([u8; ARENA_BYTES]);
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => return cases(),
+        ["record", folder] => record::record(folder.as_ref()),
+        ["sizes", file] => match std::fs::read(file).map(|bytes| elf::sizes(&bytes)) {
+            Ok(Some((flash, memory))) => {
+                println!("flash {flash}\nmemory {memory}");
+                Ok(())
+            }
+            Ok(None) => Err(format!("{file}: no ELF file of 32 bits")),
+            Err(e) => Err(format!("{file}: {e}")),
+        },
+        _ => Err("siskin-device-host [record FOLDER | sizes ELF]".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn cases() -> ExitCode {
     let mut arena = Box::new(Arena([0; ARENA_BYTES]));
     match run_all(&Target { board: "host", fpu: true, stack: None }, &mut arena.0, &mut Stdout) {
         Ok((passed, 0)) if passed > 0 => ExitCode::SUCCESS,

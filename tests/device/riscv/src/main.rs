@@ -15,8 +15,11 @@ fn main() -> ! {
     assert!(data_end <= bottom, "the data leave no room for the stack");
     // SAFETY: between the data and the end of the memory is nothing but the stack, and no interrupt is enabled.
     let stack = unsafe { MarkedStack::new(bottom, top, stack_pointer) };
-    run(&Target { board: "riscv-virt", fpu: has_fpu(), stack: Some(&stack) }, 0xf000_0000)
+    run(&Target { board: BOARD, fpu: has_fpu(), stack: Some(&stack) }, 0xf000_0000)
 }
+
+/// The same machine with two processors: what the code was built for.
+const BOARD: &str = if cfg!(hard_float) { "riscv-virt-f" } else { "riscv-virt" };
 
 /// As much as the other boards have.
 const STACK_BYTES: usize = 48 * 1024;

@@ -2,6 +2,7 @@
 
 mod activation;
 mod attention;
+mod csr_small;
 mod elementwise;
 mod embedding;
 mod exp;
