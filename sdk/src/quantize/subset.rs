@@ -1,7 +1,7 @@
 //! Which coordinates travel where a plan asks for a part of them: random, anew for each report, and known to both sides.
 //!
-//! Below about a twentieth of a bit a coordinate a coarser step alone adds more variance than it has to: the error of a report
-//! relative to its square grows with the step, and its bits fall less than that. To drop coordinates at random costs no bits at
+//! Below about half a bit a coordinate a coarser step alone adds more variance than it has to: the error of a report relative to
+//! its square grows with the step, and its bits fall less than that (where that begins hangs on the deltas: the server tries it). To drop coordinates at random costs no bits at
 //! all, because both sides can tell which they are, and with the sum scaled by `1 / p` it is as unbiased as stochastic rounding.
 
 use super::Uniform;

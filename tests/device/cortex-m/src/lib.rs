@@ -14,7 +14,7 @@ pub fn run_on(board: &str) -> ! {
     let (bottom, top) = ((&raw const _stack_end).addr(), (&raw const _stack_start).addr());
     // SAFETY: the memory map gives this range to the stack alone, and no interrupt is enabled.
     let stack = unsafe { MarkedStack::new(bottom, top, || cortex_m::register::msp::read() as usize) };
-    run(&Target { board, fpu: has_fpu(), stack: Some(&stack) }, 0x3000_0000)
+    run(&Target { board, fpu: has_fpu(), stack: Some(&stack) }, 0x2f00_0000)
 }
 
 /// Media and FP Feature Register 0, bits 4 to 7: single precision (Armv7-M Architecture Reference Manual, B4.7.1).
