@@ -44,25 +44,27 @@ impl<'a> Symbols<'a> {
         }
         let values = self.values;
         let noise = noise_of(privacy, deviation)?;
-        if noise != Noise::None {
-            for value in values.iter_mut() {
-                let sample = match &noise {
-                    Noise::None => 0,
-                    Noise::Gaussian(sampler) => sampler.sample(rng),
-                    Noise::Skellam(sampler) if parts::DISTRIBUTED.here => sampler.sample(rng),
-                    Noise::Skellam(_) => 0,
-                };
-                *value = match privacy.profile {
-                    Profile::Distributed(Distributed { bits, .. }) => {
-                        centred(i64::from(*value).wrapping_add(sample), bits)
-                    }
-                    // Post-processing, of what never occurs.
-                    _ => i64::from(*value).saturating_add(sample).clamp(-i64::from(MAX_SYMBOL), i64::from(MAX_SYMBOL))
-                        as i32,
-                };
-            }
+        // 0 is none: what loops look at is there in every profile.
+        let bits = privacy.distributed().map_or(0, |distributed| distributed.bits);
+        match &noise {
+            Noise::Gaussian(sampler) => add(values, bits, || sampler.sample(rng)),
+            Noise::Skellam(sampler) if parts::DISTRIBUTED.here => add(values, bits, || sampler.sample(rng)),
+            Noise::Skellam(_) | Noise::None => {}
         }
         Ok(NoisedSymbols { values, deviation: if noise == Noise::None { 0.0 } else { deviation } })
+    }
+}
+
+/// Adds a sample to each value: modulo `2^bits`, or without a modulus.
+fn add(values: &mut [i32], bits: u8, mut sample: impl FnMut() -> i64) {
+    for value in values {
+        let sample = sample();
+        *value = if bits > 0 {
+            centred(i64::from(*value).wrapping_add(sample), bits)
+        } else {
+            // Post-processing, of what never occurs.
+            i64::from(*value).saturating_add(sample).clamp(-i64::from(MAX_SYMBOL), i64::from(MAX_SYMBOL)) as i32
+        };
     }
 }
 
