@@ -14,7 +14,7 @@
 use crate::round::{Offer, Settings};
 use siskin::checkin::Rounding;
 use siskin::quantize::{Subset, Uniform};
-use siskin::range_coder::{EncodeTensors, Encoder};
+use siskin::range_coder::{EncodeTensors, Encoder, EntropyCoder, RowColumn};
 use siskin::report::supports;
 
 /// Reports of a round that are tried, in the mean.
@@ -63,8 +63,7 @@ impl Trial {
             squares[0] += u128::from(symbol.unsigned_abs()).pow(2);
             squares[1] += u128::from(half.unsigned_abs()).pow(2);
         }
-        // What symbols take plainly is no bound of what they take here, but twice that is.
-        let mut out = vec![0; 8 * live + 64];
+        let mut out = vec![0; RowColumn::encoded_bound(live)];
         if let Some(coarser) = coded(offer, task, &halves, scratch, &mut out) {
             self.bytes[0] += bytes as u64;
             self.bytes[1] += coarser as u64;
