@@ -51,6 +51,11 @@ capture() { # CMD...
 show_failure() { # LABEL CODE SECONDS
     printf '  FAIL  %s (exit code %d, %s s); the end of its output:\n' "$1" "$2" "$3"
     tail -n 60 -- "$STEP_OUT" | sed 's/^/  | /'
+    # A suite of several binaries goes on after a failure: what failed stands far above its end.
+    if grep -q '^failures:$' -- "$STEP_OUT"; then
+        printf '  FAIL  %s; what failed:\n' "$1"
+        awk '/^failures:$/ { on = 1 } /^test result: / { on = 0 } on' "$STEP_OUT" | head -n 80 | cut -c 1-400 | sed 's/^/  | /'
+    fi
 }
 
 # A command that counts as one test.
