@@ -11,6 +11,7 @@
 //! | [`arena`] | memory that the caller lends, and the exact plan of bytes |
 //! | [`checkin`] | plan, checkpoint, rejection, the app's policy |
 //! | [`data`] | the app's examples, shuffled and batched without memory |
+//! | `flash` | what outlives a restart, in flash memory; with the feature `flash` |
 //! | [`model`] | the sparse network: shapes, layers, kernels, masks |
 //! | [`optim`] | local training, which leaves a [`Delta`](optim::Delta) |
 //! | [`privacy`] | clip, and noise on the grid |
@@ -24,7 +25,7 @@
 //! A whole round against a server is in `tests/host`; [`session::Session`] is where to start reading.
 //!
 //! # Features
-//! None is on by default. `defmt` and `log` emit events of the round through these crates; both may be on.
+//! None is on by default. `flash` stores sessions and the ledger through `embedded-storage`. `defmt` and `log` emit events of the round through these crates; both may be on.
 #![no_std]
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
@@ -42,6 +43,8 @@ pub(crate) use event::event;
 pub mod arena;
 pub mod checkin;
 pub mod data;
+#[cfg(feature = "flash")]
+pub mod flash;
 pub mod model;
 pub mod optim;
 pub mod privacy;
