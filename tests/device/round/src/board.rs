@@ -7,7 +7,8 @@ use crate::text::Line;
 pub struct Target {
     core: Core,
     fpu: bool,
-    pub(crate) stack: Stack,
+    /// Its stack.
+    pub stack: Stack,
 }
 
 /// Which processor.
@@ -18,7 +19,8 @@ enum Core {
 }
 
 impl Target {
-    pub(crate) fn say(&self) {
+    /// Prints what it is.
+    pub fn say(&self) {
         let line = Line::new().text("target core=");
         let line = match self.core {
             Core::Name(name) => line.text(name),

@@ -8,8 +8,22 @@ use siskin::data::{ExampleStore, StoreError};
 /// Longest name with its ending.
 const LONGEST: usize = 240;
 
+/// How a file is opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// To be read.
+    Read,
+    /// Anew, to be written.
+    Create,
+    /// To be read and written where it is; it must be there.
+    Update,
+}
+
 /// Opens `NAME` and `ending`, where `NAME` is the second word of the emulator's arguments.
-fn open(ending: &str, write: bool) -> Result<File, &'static str> {
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn open(ending: &str, mode: Mode) -> Result<File, &'static str> {
     let arguments = semihosting::experimental::env::args::<256>().map_err(|_| "the emulator has no arguments")?;
     let name = (&arguments).nth(1).and_then(Result::ok).ok_or("the emulator has no second argument")?;
     let mut path = [0; LONGEST];
@@ -21,12 +35,16 @@ fn open(ending: &str, write: bool) -> Result<File, &'static str> {
     path[..name.len()].copy_from_slice(name.as_bytes());
     path[name.len()..length].copy_from_slice(ending.as_bytes());
     let path = CStr::from_bytes_until_nul(&path).map_err(|_| "a name with a zero byte")?;
-    let file = if write { File::create(path) } else { File::open(path) };
+    let file = match mode {
+        Mode::Read => File::open(path),
+        Mode::Create => File::create(path),
+        Mode::Update => File::options().read(true).write(true).open(path),
+    };
     file.map_err(|_| "a file cannot be opened")
 }
 
 /// The next four bytes, little-endian.
-fn word(file: &mut File) -> Option<u32> {
+pub fn word(file: &mut File) -> Option<u32> {
     let mut bytes = [0; 4];
     file.read_exact(&mut bytes).ok()?;
     Some(u32::from_le_bytes(bytes))
@@ -43,7 +61,7 @@ pub(crate) struct Line {
 impl Line {
     #[inline(never)]
     pub(crate) fn open() -> Result<Self, &'static str> {
-        Ok(Self { down: open(".down", false)?, up: open(".up", true)?, pending: 0 })
+        Ok(Self { down: open(".down", Mode::Read)?, up: open(".up", Mode::Create)?, pending: 0 })
     }
 
     /// Sends a request; the next answer is then on its way.
@@ -68,15 +86,19 @@ impl Line {
 
 /// Examples in a file: their number, features of each, targets of each (`u32`), then for each the features (`f32`) and
 /// the targets (`u32`), all little-endian.
-pub(crate) struct Examples {
+pub struct Examples {
     file: File,
     head: [u32; 3],
 }
 
 impl Examples {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
     #[inline(never)]
-    pub(crate) fn open() -> Result<Self, &'static str> {
-        let (mut file, mut head) = (open(".examples", false)?, [0; 3]);
+    pub fn open() -> Result<Self, &'static str> {
+        let (mut file, mut head) = (open(".examples", Mode::Read)?, [0; 3]);
         for number in &mut head {
             *number = word(&mut file).ok_or("the examples have no head")?;
         }

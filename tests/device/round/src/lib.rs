@@ -8,9 +8,9 @@
 mod board;
 #[cfg(feature = "counts")]
 pub mod counts;
-mod files;
+pub mod files;
 mod memory;
-mod text;
+pub mod text;
 
 pub use board::Target;
 pub use memory::{Ram, Stack};

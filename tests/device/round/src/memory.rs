@@ -68,8 +68,9 @@ impl Stack {
         Self { bottom, top, pointer }
     }
 
+    /// Marks what is free.
     #[inline(never)]
-    pub(crate) fn mark(&self) {
+    pub fn mark(&self) {
         for address in (self.bottom..(self.pointer)().saturating_sub(MARGIN)).step_by(4) {
             // SAFETY: free memory of the stack, as `new` was promised: below every frame in use, with room to spare.
             unsafe { (address as *mut u32).write_volatile(MARK) };
@@ -77,13 +78,14 @@ impl Stack {
     }
 
     /// Bytes from the top to the deepest one used.
-    pub(crate) fn used(&self) -> usize {
+    pub fn used(&self) -> usize {
         // SAFETY: the stack's memory, as `new` was promised; any bits are a u32.
         let is_free = |address: &usize| unsafe { (*address as *const u32).read_volatile() } == MARK;
         self.size() - (self.bottom..self.top).step_by(4).take_while(is_free).count() * 4
     }
 
-    pub(crate) fn size(&self) -> usize {
+    /// Its bytes.
+    pub fn size(&self) -> usize {
         self.top - self.bottom
     }
 }

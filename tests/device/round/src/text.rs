@@ -3,24 +3,29 @@
 use semihosting::io::Write;
 
 /// One line of output.
-pub(crate) struct Line(());
+pub struct Line(());
 
+#[allow(clippy::new_without_default, reason = "a line is begun where it is printed")]
 impl Line {
-    pub(crate) fn new() -> Self {
+    /// Begins it.
+    pub fn new() -> Self {
         Self(())
     }
 
-    pub(crate) fn text(self, text: &str) -> Self {
+    /// Prints these words.
+    pub fn text(self, text: &str) -> Self {
         // A console that cannot be written to is no reason to stop: the exit code says how it ended.
         let _ = semihosting::io::stdout().and_then(|mut out| out.write_all(text.as_bytes()));
         self
     }
 
-    pub(crate) fn number(self, number: usize) -> Self {
+    /// Prints a number, decimal.
+    pub fn number(self, number: usize) -> Self {
         self.digits(number as u32, 10)
     }
 
-    pub(crate) fn hex(self, number: u32) -> Self {
+    /// Prints a number, hexadecimal.
+    pub fn hex(self, number: u32) -> Self {
         self.text("0x").digits(number, 16)
     }
 
@@ -37,12 +42,14 @@ impl Line {
         }
     }
 
-    pub(crate) fn end(self) {
+    /// Ends it.
+    pub fn end(self) {
         self.text("\n");
     }
 }
 
-pub(crate) fn leave(code: i32) -> ! {
+/// Leaves the emulator with this exit code.
+pub fn leave(code: i32) -> ! {
     semihosting::process::exit(code)
 }
 

@@ -1,0 +1,13 @@
+#![no_std]
+#![no_main]
+
+use siskin_device_fleet::{Uart, run};
+use siskin_device_round::{Ram, Target};
+
+static ARENA: Ram<{ 48 * 1024 }> = Ram::new();
+static SAVED: Ram<{ 48 * 1024 }> = Ram::new();
+
+#[cortex_m_rt::entry]
+fn main() -> ! {
+    run(&Target::here(), Uart::new(), ARENA.take(), SAVED.take())
+}
