@@ -37,3 +37,4 @@ pub mod progress;
 pub mod prune;
 pub mod report;
 pub mod run;
+pub mod serve;

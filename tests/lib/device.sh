@@ -44,6 +44,7 @@ suite_device() {
         [[ $board != olimex-* ]] || check "$board: notices a full stack" notices stack 10 "HardFault|Lockup" "$elf" "$emulator"
     done
     suite_round "$manifest" "$out"
+    suite_fleet "$manifest" "$out"
 }
 
 on_host() { # OUTPUT MANIFEST CARGO-ARGS...

@@ -51,8 +51,8 @@ impl<F: NorFlash> LedgerStorage for FlashLedger<'_, F> {
         let at = self.address(slot);
         self.flash.erase(at, at + self.slot).map_err(FlashError::Flash)?;
         write_padded(self.flash, at, bytes)?;
-        let (mut from, mut block) = (at, [0; WORD]);
-        for written in bytes.chunks(WORD) {
+        let (mut from, mut block) = (at, [0; 4 * WORD]);
+        for written in bytes.chunks(4 * WORD) {
             let block = &mut block[..written.len()];
             read_padded(self.flash, from, block)?;
             if block != written {

@@ -64,7 +64,10 @@ impl<E: core::fmt::Debug> core::fmt::Display for FlashError<E> {
                 write!(f, "flash {start:#x}..{end:#x} is not whole sectors of {sector} bytes of the chip")
             }
             Self::Geometry { word, sector } => {
-                write!(f, "flash with words of {word} bytes and sectors of {sector}: at most 32 and at least 64 are needed")
+                write!(
+                    f,
+                    "flash with words of {word} bytes and sectors of {sector}: at most 32 and at least 64 are needed"
+                )
             }
             Self::Capacity { required, got } => write!(f, "{required} bytes do not fit into {got}"),
             Self::Worn { sector } => write!(f, "the sector at {sector:#x} does not keep what is written to it"),
@@ -79,8 +82,9 @@ const WORD: usize = 32;
 
 /// That the chip's words and sectors fit, and `start..end` is whole sectors of it; gives the bytes of a sector.
 fn check_region<F: NorFlash>(flash: &F, start: u32, end: u32) -> Result<u32, FlashError<F::Error>> {
-    let (word, sector) = (F::WRITE_SIZE as u32, F::ERASE_SIZE as u32);
-    if !word.is_power_of_two() || word > WORD as u32 || sector < 2 * WORD as u32 || !sector.is_multiple_of(WORD as u32) {
+    let (word, sector) = (F::WRITE_SIZE.max(F::READ_SIZE) as u32, F::ERASE_SIZE as u32);
+    if !word.is_power_of_two() || word > WORD as u32 || sector < 2 * WORD as u32 || !sector.is_multiple_of(WORD as u32)
+    {
         return Err(FlashError::Geometry { word, sector });
     }
     let whole = start.is_multiple_of(sector) && end.is_multiple_of(sector);
@@ -90,28 +94,31 @@ fn check_region<F: NorFlash>(flash: &F, start: u32, end: u32) -> Result<u32, Fla
     Ok(sector)
 }
 
-/// Writes `bytes` from `at` on, filled up with ones to whole words: blocks of [`WORD`] bytes, whatever the alignment of `bytes`.
+/// Writes `bytes` from `at` on, filled up with ones to whole words.
 fn write_padded<F: NorFlash>(flash: &mut F, at: u32, bytes: &[u8]) -> Result<(), FlashError<F::Error>> {
-    let mut to = at;
-    for block in bytes.chunks(WORD) {
+    let (words, rest) = bytes.split_at(bytes.len() - bytes.len() % F::WRITE_SIZE);
+    if !words.is_empty() {
+        flash.write(at, words).map_err(FlashError::Flash)?;
+    }
+    if !rest.is_empty() {
         let mut padded = [0xff; WORD];
-        padded[..block.len()].copy_from_slice(block);
-        let length = block.len().next_multiple_of(F::WRITE_SIZE);
-        flash.write(to, &padded[..length]).map_err(FlashError::Flash)?;
-        to += length as u32;
+        padded[..rest.len()].copy_from_slice(rest);
+        flash.write(at + words.len() as u32, &padded[..F::WRITE_SIZE]).map_err(FlashError::Flash)?;
     }
     Ok(())
 }
 
-/// Reads `out.len()` bytes from `at` on, whole words at a time.
+/// Reads `out.len()` bytes from `at` on, which may end within a word.
 fn read_padded<F: NorFlash>(flash: &mut F, at: u32, out: &mut [u8]) -> Result<(), FlashError<F::Error>> {
-    let mut from = at;
-    for block in out.chunks_mut(WORD) {
+    let end = out.len() - out.len() % F::READ_SIZE;
+    let (words, rest) = out.split_at_mut(end);
+    if !words.is_empty() {
+        flash.read(at, words).map_err(FlashError::Flash)?;
+    }
+    if !rest.is_empty() {
         let mut padded = [0; WORD];
-        let length = block.len().next_multiple_of(F::READ_SIZE).min(WORD);
-        flash.read(from, &mut padded[..length]).map_err(FlashError::Flash)?;
-        block.copy_from_slice(&padded[..block.len()]);
-        from += block.len() as u32;
+        flash.read(at + end as u32, &mut padded[..F::READ_SIZE]).map_err(FlashError::Flash)?;
+        rest.copy_from_slice(&padded[..rest.len()]);
     }
     Ok(())
 }

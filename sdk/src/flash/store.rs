@@ -24,6 +24,8 @@ use embedded_storage::nor_flash::NorFlash;
 
 const MAGIC: [u8; 4] = *b"SKFL";
 const HEADER: u32 = WORD as u32;
+/// Read at a time where all is read, bytes.
+const BLOCK: usize = 128;
 
 /// The document that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +155,11 @@ impl FlashStore {
             let at = self.address(newest.first + part as u32);
             read_padded(flash, at + HEADER, bytes)?;
         }
-        if self.is_whole(flash, &newest)? { Ok(required) } else { Err(FlashError::Worn { sector: self.address(newest.first) }) }
+        if self.is_whole(flash, &newest)? {
+            Ok(required)
+        } else {
+            Err(FlashError::Worn { sector: self.address(newest.first) })
+        }
     }
 
     /// Replaces the document. When this comes back, the new one is there after any power cut; before, the old one or the new.
@@ -234,14 +240,14 @@ impl FlashStore {
                 return Ok(false);
             }
             let at = self.address(document.first + part);
-            let mut block = [0; WORD];
-            read_padded(flash, at, &mut block)?;
+            let mut block = [0; BLOCK];
+            read_padded(flash, at, &mut block[..WORD])?;
             let mut sum = Checksum::new();
             sum.add(&block[..20]);
             let mut left = (document.length - part * self.part()).min(self.part()) as usize;
             let mut from = at + HEADER;
             while left > 0 {
-                let n = left.min(WORD);
+                let n = left.min(BLOCK);
                 read_padded(flash, from, &mut block[..n])?;
                 sum.add(&block[..n]);
                 (left, from) = (left - n, from + n as u32);

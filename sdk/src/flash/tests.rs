@@ -128,7 +128,9 @@ fn what_was_saved_is_loaded_whatever_its_length() {
     let (mut chip, end) = (Chip::new(8), 8 * SECTOR as u32);
     let mut store = FlashStore::open(&mut chip, 0, end).unwrap();
     assert_eq!((store.capacity(), store.stored(), store.saves()), (4 * PART, 0, 0));
-    for (i, length) in [1, 7, PART - 1, PART, PART + 1, 2 * PART, 3 * PART + 5, 4 * PART, 0, 100].into_iter().enumerate() {
+    for (i, length) in
+        [1, 7, PART - 1, PART, PART + 1, 2 * PART, 3 * PART + 5, 4 * PART, 0, 100].into_iter().enumerate()
+    {
         store.save(&mut chip, &document(i, length)).unwrap();
         assert_eq!(loaded(&mut chip, end), document(i, length));
         assert_eq!(FlashStore::open(&mut chip, 0, end).unwrap(), store);
@@ -136,10 +138,7 @@ fn what_was_saved_is_loaded_whatever_its_length() {
     }
     let required = 4 * PART + 1;
     let before = chip.used;
-    assert_eq!(
-        store.save(&mut chip, &document(0, required)),
-        Err(FlashError::Capacity { required, got: 4 * PART })
-    );
+    assert_eq!(store.save(&mut chip, &document(0, required)), Err(FlashError::Capacity { required, got: 4 * PART }));
     assert_eq!(store.load(&mut chip, &mut [0; 99]), Err(FlashError::Capacity { required: 100, got: 99 }));
     assert_eq!(chip.used, before, "a refusal writes nothing");
 }
@@ -233,7 +232,9 @@ fn a_worn_sector_is_told_and_the_old_document_stays() {
 fn regions_that_cannot_be_used_are_refused() {
     let mut chip = Chip::new(4);
     let sector = SECTOR as u32;
-    for (start, end) in [(0, sector), (1, 2 * sector + 1), (0, 2 * sector + 8), (512, 512), (1024, 512), (0, 5 * sector)] {
+    for (start, end) in
+        [(0, sector), (1, 2 * sector + 1), (0, 2 * sector + 8), (512, 512), (1024, 512), (0, 5 * sector)]
+    {
         let refused = FlashStore::open(&mut chip, start, end);
         assert_eq!(refused, Err(FlashError::Region { start, end, sector }));
     }
@@ -270,8 +271,13 @@ fn a_ledger_in_flash_survives_a_power_cut_at_any_word() {
             let mut cut = Chip { power, ..chip.clone() };
             store(&mut FlashLedger::new(&mut cut, start).unwrap(), new).unwrap_err();
             cut.power = usize::MAX;
-            let now = load(&mut FlashLedger::new(&mut cut, start).unwrap()).unwrap_or_else(|e| panic!("{i}, {power}: {e:?}"));
-            if now == old { olds += 1 } else { news += 1 }
+            let now =
+                load(&mut FlashLedger::new(&mut cut, start).unwrap()).unwrap_or_else(|e| panic!("{i}, {power}: {e:?}"));
+            if now == old {
+                olds += 1
+            } else {
+                news += 1
+            }
             assert!(now == old || now.as_ref() == Some(new), "change {i}, word {power}");
             store(&mut FlashLedger::new(&mut cut, start).unwrap(), new).unwrap();
             assert_eq!(load(&mut FlashLedger::new(&mut cut, start).unwrap()).as_ref(), Ok(&Some(new.clone())));

@@ -5,6 +5,7 @@ use super::{cpu_time, peak_rss};
 use crate::data::a1::Benchmark;
 use crate::fleet::{KeptMasks, Ledgers, Purpose, TimeModel, stream};
 use crate::run::{Evaluator, MAX_FRAME, RunError, Timing, run_round};
+use crate::serve::Lines;
 use serde::Serialize;
 use siskin::checkin::{
     LayerSpec, Loss, ModelSpec, Path, Policy, Privacy, Profile, Quantization, Rounding, Storage, Training, Upload,
@@ -260,6 +261,7 @@ fn through_everything(benchmark: &Benchmark, codec: Codec, rounds: u32) -> Resul
             &mut noise,
             &mut kept,
             &mut ledgers,
+            &mut Lines::default(),
             &mut timing,
         )?;
         up += record.bytes_up.total();

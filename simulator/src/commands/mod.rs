@@ -1,4 +1,4 @@
-//! `siskin run | account | device | prune | compare-pruning | compare-privacy | audit | codec | bench`, and with the feature
+//! `siskin run | serve | account | device | prune | compare-pruning | compare-privacy | audit | codec | bench`, and with the feature
 //! `onnx` `import | export | fine-tune`.
 
 mod account;
@@ -16,6 +16,7 @@ mod fine_tune;
 mod import;
 mod prune;
 mod run;
+mod serve;
 
 use clap::{Arg, ArgMatches, Command};
 use std::process::ExitCode;
@@ -32,6 +33,7 @@ pub(crate) fn main() -> anyhow::Result<ExitCode> {
                 run::with_flags(Command::new("run").about("Run rounds and write a report (the default)"))
                     .after_help(EXAMPLES),
             )
+            .subcommand(serve::command())
             .subcommand(account::command())
             .subcommand(device::command())
             .subcommand(prune::command())
@@ -47,6 +49,7 @@ pub(crate) fn main() -> anyhow::Result<ExitCode> {
     let matches = cli.get_matches();
     match matches.subcommand() {
         Some(("run", run)) => run::main(run),
+        Some(("serve", serve)) => serve::main(serve),
         Some(("account", account)) => account::main(account),
         Some(("device", device)) => device::main(device),
         Some(("prune", prune)) => prune::main(prune),
@@ -79,6 +82,7 @@ Examples:
   siskin run --noise-multiplier 0 --rate-slope 4   the error that one more bit must save
   siskin run --print-config > run.toml          the effective settings as a file
   siskin run --config run.toml                  the same again
+  siskin serve --help                           devices on serial lines among the virtual ones
   siskin account --help                         what mechanisms cost in privacy: epsilon, noise, rounds
   siskin device --plan siskin-out/model.plan    what the plan costs on a device
   siskin prune --help                           masks of tensors in a file

@@ -5,7 +5,7 @@ use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
 use siskin_simulator::config::{Layers, RunConfig, SETTINGS, flag_of, resolve};
 use siskin_simulator::report::{Held, RunReport};
-use siskin_simulator::run::{load_data, run};
+use siskin_simulator::run::{Finished, load_data, run};
 use std::io::Write;
 use std::path::Path;
 
@@ -56,9 +56,13 @@ pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
         // Reusable as a file, with the noise and the rules that the target comes to.
         return print_config(&config.calibrated(data.devices())?);
     }
-    let finished = run(&config, &data, std::env::args().collect())?;
+    show(&run(&config, &data, std::env::args().collect())?, is_set(matches, "json"))
+}
+
+/// Says on standard output how a run ended and what it wrote.
+pub(super) fn show(finished: &Finished, json: bool) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    if is_set(matches, "json") {
+    if json {
         serde_json::to_writer_pretty(&mut out, &finished.report).context("cannot write to standard output")?;
         writeln!(out)?;
         return Ok(());

@@ -102,7 +102,22 @@ pub struct DeviceRun {
 }
 
 impl DeviceRun {
-    fn count(&mut self, exchange: Exchange) {
+    /// Of a device of which nothing is known yet.
+    pub(crate) fn new(device: usize) -> Self {
+        Self {
+            device,
+            arrival_ms: 0,
+            up: StageBytes::default(),
+            down: StageBytes::default(),
+            ended: Ended::DroppedOut,
+            metrics: Metrics::default(),
+            report: (0, 0),
+            kept: None,
+            ledger: None,
+        }
+    }
+
+    pub(crate) fn count(&mut self, exchange: Exchange) {
         let (up, down) = (exchange.up as u64, exchange.down as u64);
         match exchange.kind {
             RequestKind::CheckIn => {
@@ -168,17 +183,7 @@ impl Worker {
     ) -> Result<DeviceRun, ArenaError> {
         let number = round.offer.plan.round;
         let Fate { checkin_ms, dies_after } = time.fate(number, device);
-        let mut run = DeviceRun {
-            device,
-            arrival_ms: 0,
-            up: StageBytes::default(),
-            down: StageBytes::default(),
-            ended: Ended::DroppedOut,
-            metrics: Metrics::default(),
-            report: (0, 0),
-            kept: None,
-            ledger: None,
-        };
+        let mut run = DeviceRun::new(device);
         let mut store = Examples::new(data, device).sampled(time.sampled(number, device, data.examples(device)));
         let kept = kept.and_then(|bytes| KeptMask::parse(bytes).ok());
         let mut left = dies_after.map(|part| (part * expected_polls(round, &store, config, kept)) as u64);

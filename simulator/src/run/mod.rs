@@ -17,6 +17,7 @@ use crate::data::{DataError, Federated, Normalization, digits, idx, text};
 use crate::fleet::{KeptMasks, Ledgers, Purpose, TimeModel, stream};
 use crate::progress::{Mode, Progress};
 use crate::report::{RunReport, WriteError, Written, check_writable, write_all};
+use crate::serve::Lines;
 use siskin::arena::ArenaError;
 use siskin::checkin::Policy;
 use siskin::session::Config;
@@ -119,15 +120,39 @@ pub struct Finished {
 /// # Errors
 /// [`RunError`]; nothing half-written is left behind.
 pub fn run(config: &RunConfig, data: &Federated, command: Vec<String>) -> Result<Finished, RunError> {
+    serve(config, data, command, &mut Lines::default())
+}
+
+/// The same with the first devices on lines. The report's numbers of training are then those of the others.
+///
+/// # Errors
+/// [`RunError`].
+pub fn serve(
+    config: &RunConfig,
+    data: &Federated,
+    command: Vec<String>,
+    lines: &mut Lines,
+) -> Result<Finished, RunError> {
+    if lines.len() > data.devices() {
+        let (lines, devices) = (lines.len(), data.devices());
+        return Err(
+            ConfigError::Other(format!("{lines} devices on lines, but the data has {devices} devices in all")).into()
+        );
+    }
     check_writable(&config.run.out)?;
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(config.run.threads as usize)
         .build()
         .map_err(|e| RunError::Threads { threads: config.run.threads, message: e.to_string() })?;
-    pool.install(|| run_in_pool(config, data, command))
+    pool.install(|| run_in_pool(config, data, command, lines))
 }
 
-fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Result<Finished, RunError> {
+fn run_in_pool(
+    config: &RunConfig,
+    data: &Federated,
+    command: Vec<String>,
+    lines: &mut Lines,
+) -> Result<Finished, RunError> {
     let started = Instant::now();
     let config = &config.calibrated(data.devices())?;
     let seed = config.run.seed;
@@ -171,6 +196,7 @@ fn run_in_pool(config: &RunConfig, data: &Federated, command: Vec<String>) -> Re
             &mut noise,
             &mut kept,
             &mut ledgers,
+            lines,
             &mut timing,
         )?;
         clock_ms += (record.virtual_time_s.unwrap_or(0.0) * 1e3) as u64;

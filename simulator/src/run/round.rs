@@ -4,6 +4,7 @@ use super::RunError;
 use crate::data::Federated;
 use crate::fleet::{DeviceRun, Ended, KeptMasks, Ledgers, TimeModel, Worker, Written};
 use crate::report::{BitsPerParam, Dropped, RoundRecord, StageTime, Timings};
+use crate::serve::Lines;
 use rand_core::CryptoRng;
 use rayon::prelude::*;
 use siskin::arena::{ArenaError, MemoryPlan};
@@ -45,7 +46,8 @@ impl Timing {
 }
 
 /// Runs one round that is open and closes it; gives its record and the bytes of its largest report. Devices have the masks that
-/// they `kept`, and keep those of this round; where the policy bounds participation, their `ledgers` too.
+/// they `kept`, and keep those of this round; where the policy bounds participation, their `ledgers` too. Those on `lines` are not
+/// virtual: they train where they are, meanwhile.
 ///
 /// # Errors
 /// [`RunError`] if the server cannot step or a device has no memory to check in with.
@@ -61,20 +63,26 @@ pub fn run_round(
     noise: &mut impl CryptoRng,
     kept: &mut KeptMasks,
     ledgers: &mut Ledgers,
+    lines: &mut Lines,
     timing: &mut Timing,
 ) -> Result<(RoundRecord, u64), RunError> {
     let since = Instant::now();
     let arena_bytes = MemoryPlan::new(&round.offer.plan, &round.offer.graph, config.max_frame).total;
     let written = Written::after(kept, selected);
-    let trained: Result<Vec<DeviceRun>, ArenaError> = selected
-        .par_iter()
-        .map_init(Worker::default, |worker, &device| {
-            let mask = kept.get(device).map(|mask| &mask[..]);
-            let ledger = config.policy.limits.need_ledger().then(|| (ledgers.get(device), ledgers.clock_ms));
-            worker.train(data, device, &round, config, arena_bytes, time, seed, mask, &written, ledger)
-        })
-        .collect();
-    let mut runs = trained?;
+    let real = lines.len();
+    let train = || -> Result<Vec<DeviceRun>, ArenaError> {
+        selected
+            .par_iter()
+            .filter(|device| **device >= real)
+            .map_init(Worker::default, |worker, &device| {
+                let mask = kept.get(device).map(|mask| &mask[..]);
+                let ledger = config.policy.limits.need_ledger().then(|| (ledgers.get(device), ledgers.clock_ms));
+                worker.train(data, device, &round, config, arena_bytes, time, seed, mask, &written, ledger)
+            })
+            .collect()
+    };
+    let (mut runs, trained) = lines.serve(&round, selected, train);
+    runs.extend(trained?);
     for run in &mut runs {
         if let Some(mask) = run.kept.take() {
             kept.keep(run.device, mask);
@@ -136,7 +144,8 @@ pub fn run_round(
             Ended::DroppedOut | Ended::Ready { .. } => record.dropped.dropped_out += 1,
             Ended::Without(_) => record.dropped.refused += 1,
             Ended::Reported(outcome) => {
-                trained += 1;
+                // Of a device on a line only the report is known.
+                trained += u64::from(run.metrics.examples > 0);
                 clipped += u64::from(run.metrics.clipped);
                 losses += f64::from(run.metrics.loss);
                 record.examples += u64::from(run.metrics.examples) * u64::from(plan.training.epochs);

@@ -21,10 +21,10 @@ impl Chip {
     /// # Errors
     /// What is wrong, in words.
     pub fn open() -> Result<Self, &'static str> {
-        if let Ok(mut file) = open(".flash", Mode::Update) {
-            if file.seek(SeekFrom::End(0)).is_ok_and(|length| length == u64::from(BYTES)) {
-                return Ok(Self(file));
-            }
+        if let Ok(mut file) = open(".flash", Mode::Update)
+            && file.seek(SeekFrom::End(0)).is_ok_and(|length| length == u64::from(BYTES))
+        {
+            return Ok(Self(file));
         }
         let mut file = open(".flash", Mode::Create)?;
         for _ in 0..BYTES as usize / SECTOR {
@@ -76,16 +76,18 @@ impl NorFlash for Chip {
     }
 
     fn write(&mut self, at: u32, bytes: &[u8]) -> Result<(), NorFlashErrorKind> {
-        let mut old = [0; WORD];
-        for (i, word) in bytes.chunks(WORD).enumerate() {
-            self.seek(at + (i * WORD) as u32, word.len(), WORD)?;
-            self.0.read_exact(&mut old).map_err(|_| NorFlashErrorKind::Other)?;
-            if old != [0xff; WORD] {
+        // In pieces: the emulator may be killed between any two.
+        for (i, piece) in bytes.chunks(128).enumerate() {
+            let at = at + (i * 128) as u32;
+            let mut old = [0; 128];
+            self.read(at, &mut old[..piece.len()])?;
+            if old[..piece.len()].iter().any(|byte| *byte != 0xff) {
                 // Written before, and not erased since.
                 return Err(NorFlashErrorKind::Other);
             }
+            self.seek(at, piece.len(), WORD)?;
+            self.0.write_all(piece).map_err(|_| NorFlashErrorKind::Other)?;
         }
-        self.seek(at, bytes.len(), WORD)?;
-        self.0.write_all(bytes).map_err(|_| NorFlashErrorKind::Other)
+        Ok(())
     }
 }

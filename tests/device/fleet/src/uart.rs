@@ -41,7 +41,7 @@ pub struct Uart(Registers);
 #[cfg(feature = "stm32")]
 impl Uart {
     /// Enables it: UE, TE, RE.
-    pub fn new() -> Self {
+    pub fn enable() -> Self {
         let uart = Registers(0x4001_1000);
         uart.write(0xc, 1 << 13 | 1 << 3 | 1 << 2);
         Self(uart)
@@ -70,10 +70,12 @@ impl Uart {
 #[cfg(feature = "cmsdk")]
 impl Uart {
     /// Enables it; QEMU wants the least divider that the manual allows.
-    pub fn new() -> Self {
+    pub fn enable() -> Self {
         let uart = Registers(0x4000_4000);
         uart.write(0x10, 16);
         uart.write(8, 3);
+        // QEMU looks again whether bytes wait only after the data register was read.
+        uart.read(0);
         Self(uart)
     }
 
@@ -100,7 +102,7 @@ impl Uart {
 #[cfg(feature = "ns16550")]
 impl Uart {
     /// It is on from the start.
-    pub fn new() -> Self {
+    pub fn enable() -> Self {
         Self(Registers(0x1000_0000))
     }
 

@@ -5,6 +5,7 @@ use super::{Follow, Setting};
 use crate::codec::rivals::hadamard::Layout;
 use crate::fleet::{KeptMasks, Ledgers, Purpose, TimeModel, stream};
 use crate::run::{Evaluator, MAX_FRAME, POPULATION, RunError, Timing, initial_model, run_round};
+use crate::serve::Lines;
 use siskin::checkin::Policy;
 use siskin::quantize::MAX_SYMBOL;
 use siskin::report::Report;
@@ -156,6 +157,7 @@ impl<'a> Field<'a> {
             &mut noise,
             &mut self.kept,
             &mut self.ledgers,
+            &mut Lines::default(),
             &mut self.timing,
         )?;
         let after = seen();
