@@ -26,6 +26,7 @@ suite_round() { # MANIFEST OUT
     plays "$out" digits-imc digits "core=riscv arch=riscv32 pointer_width=32 fpu=false" \
         "qemu-system-riscv32 -M virt -bios none -cpu rv32,a=false,zfa=false,zawrs=false,f=false,d=false"
     check "a plan of a part that is not there is refused by name" refuses "$out"
+    check "the sdk's events by defmt, on core=cortex-m4" tells_events "$manifest" "$out"
     check "instructions" counts_instructions "$out"
     check "budgets" within_budgets "$manifest" "$out"
 }
@@ -59,6 +60,23 @@ refuses() { # OUT
     output=$(emulate 60 "$1/digits.elf" "qemu-system-arm -M olimex-stm32-h405" "$1/images") || code=$?
     echo "$output"
     ((code == 1)) && grep -qFx 'refused: this build has no convolution and pooling: feature conv' <<<"$output"
+}
+
+# The digits' firmware with events: binary on standard output, text on standard error. Its budgets are of the one without.
+tells_events() { # MANIFEST OUT
+    local words config="enable=on,target=native,arg=siskin,arg=$2/digits" planned
+    DEFMT_LOG=debug cross_cargo build $ARM_ROUND --profile size --manifest-path "$1" -p siskin-device-round --bin digits --features defmt || return 1
+    cp -- "$(cross_dir $ARM_ROUND)/size/digits" "$2/events.elf"
+    read -ra words <<<"qemu-system-arm -M olimex-stm32-h405 -nic none -nographic -monitor none -serial none"
+    timeout 60 "${words[@]}" -semihosting-config "$config" -kernel "$2/events.elf" </dev/null >"$2/events.bin" 2>"$2/events.out" ||
+        { cat -- "$2/events.out"; return 1; }
+    # A program of the host that runs for a moment: optimised, it would take a minute to build.
+    cargo run --quiet --manifest-path "$1" --config 'profile.dev.package."*".opt-level=0' -p siskin-device-events -- "$2/events.elf" \
+        <"$2/events.bin" >"$2/events.txt" || return 1
+    cat -- "$2/events.txt" "$2/events.out"
+    planned=$(sed -n 's/^arena: .* used, \([0-9]*\) planned.*/\1/p' "$2/events.out")
+    grep -q "^debug round 7: $planned bytes of arena, [0-9]* to download\$" "$2/events.txt" &&
+        grep -qE '^debug report of [0-9]+ bytes for 3608 coordinates$' "$2/events.txt"
 }
 
 counts_instructions() { # OUT

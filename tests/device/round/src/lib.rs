@@ -15,6 +15,8 @@ pub mod text;
 pub use board::Target;
 pub use memory::{Ram, Stack};
 
+#[cfg(feature = "defmt")]
+use defmt_semihosting as _;
 use files::{Examples, Line};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;

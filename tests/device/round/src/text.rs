@@ -15,7 +15,11 @@ impl Line {
     /// Prints these words.
     pub fn text(self, text: &str) -> Self {
         // A console that cannot be written to is no reason to stop: the exit code says how it ended.
-        let _ = semihosting::io::stdout().and_then(|mut out| out.write_all(text.as_bytes()));
+        #[cfg(not(feature = "defmt"))]
+        let out = semihosting::io::stdout();
+        #[cfg(feature = "defmt")]
+        let out = semihosting::io::stderr();
+        let _ = out.and_then(|mut out| out.write_all(text.as_bytes()));
         self
     }
 
