@@ -7,6 +7,7 @@ mod bits;
 mod blocks;
 mod device;
 mod faults;
+mod flash;
 mod golden;
 mod gradients;
 mod growth;
