@@ -274,9 +274,9 @@ fn a_ledger_in_flash_survives_a_power_cut_at_any_word() {
             let now =
                 load(&mut FlashLedger::new(&mut cut, start).unwrap()).unwrap_or_else(|e| panic!("{i}, {power}: {e:?}"));
             if now == old {
-                olds += 1
+                olds += 1;
             } else {
-                news += 1
+                news += 1;
             }
             assert!(now == old || now.as_ref() == Some(new), "change {i}, word {power}");
             store(&mut FlashLedger::new(&mut cut, start).unwrap(), new).unwrap();
