@@ -289,6 +289,33 @@ fn step_and_part_come_to_where_bits_say_most() {
     assert_eq!(s.quantization.keep, 1.0);
 }
 
+/// A clip norm that nothing comes near, and a step in proportion: where so few symbols are not zero, the product falls by the same little
+/// for each halving of the step, however many are to come.
+#[test]
+fn a_step_that_is_far_too_coarse_is_left_in_a_few_rounds() {
+    let budget = 0.02;
+    let mut s = settings(bits(budget), 0.0, 50);
+    s.quantization.keep = s.rate.first_part(&s);
+    let mut state = RateState::new(&s);
+    let mut rng = ChaCha20Rng::seed_from_u64(3);
+    for round in 0..6 {
+        // Twelve octaves above 0.6 bits.
+        let octaves = libm::log2(f64::from(s.quantization.step) / 0.05) + 12.0;
+        let rate = |octaves: f64| 0.6 * 0.6f64.powf(octaves);
+        let report = rate(octaves) * f64::from(s.quantization.keep);
+        let mut sizes = Sizes::new(&s, LIVE, state.is_first());
+        (0..50).for_each(|_| sizes.add((report * LIVE as f64 / 8.0).ceil() as usize, 0));
+        let trial = Trial::of([1e6, 1e6 * 0.6], [1e9, 1e9 * 1.1 / 0.6 / 4.0]);
+        state.follow(&s, &sizes, &trial, &mut rng);
+        s.quantization.step = state.ratio(&s, round + 1).unwrap() as f32;
+        s.quantization.keep = state.part().unwrap();
+        if round >= 4 {
+            let bits = rate(libm::log2(f64::from(s.quantization.step) / 0.05) + 12.0);
+            assert!(LIKELY_BITS.contains(&bits), "round {round}: {bits} bits a coordinate that travels");
+        }
+    }
+}
+
 #[test]
 fn what_does_not_go_together_is_refused() {
     let error = |rate, change: fn(&mut Settings)| {
