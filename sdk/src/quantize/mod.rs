@@ -22,6 +22,8 @@
 //! ```
 
 mod conditional;
+#[cfg(feature = "layered")]
+pub mod layered;
 mod subset;
 mod symbols;
 mod uniform;

@@ -1,8 +1,10 @@
-//! The codec beside published ones, in tables: lossless on the same integers, bits at equal error, accuracy at equal bits.
+//! The codec beside published ones, in tables: lossless on the same integers, bits at equal error, accuracy at equal bits, bits
+//! under noise.
 
 pub mod federated;
 pub mod frontier;
 pub mod lossless;
+pub mod noised;
 mod scheme;
 pub mod shannon;
 
@@ -36,6 +38,9 @@ pub struct Comparison {
     pub frontier: Vec<frontier::Round>,
     /// Table 3, data set by data set.
     pub federated: Vec<federated::Report>,
+    /// Table 4.
+    #[serde(default)]
+    pub noised: Vec<noised::Row>,
 }
 
 impl Comparison {

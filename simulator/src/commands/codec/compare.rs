@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Command};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use siskin_simulator::codec::Update;
 use siskin_simulator::codec::compare::frontier::{ERRORS, bits_at};
-use siskin_simulator::codec::compare::{Comparison, Scheme, federated, frontier, lossless};
+use siskin_simulator::codec::compare::{Comparison, Scheme, federated, frontier, lossless, noised};
 use siskin_simulator::compare_privacy::{Estimate, check_folder};
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write};
@@ -16,6 +16,7 @@ use std::str::FromStr;
 const EXAMPLES: &str = "\
 Examples:
   siskin codec compare --updates DIR                     tables 1 and 2: lossless, and bits at equal error
+  siskin codec compare --updates DIR --tables 4          bits of reports that were noised on the device
   siskin codec compare --tables 3                        accuracy at equal bits on the embedded digits
   siskin codec compare --tables 3 --data DIR,FILE.tsv    and on what `siskin run --data` reads
   siskin codec compare --tables 3 --budgets 0.1,1 --seeds 5 --rounds 80 --model dense:64,relu,dense
@@ -23,7 +24,8 @@ Examples:
 
 Table 1 codes the same integers with every lossless coder. Table 2 sweeps every codec's parameter and compares bits at equal
 squared error, with Shannon's bound for independent coordinates. Table 3 trains: each codec in a real federated run with the
-same devices and cohorts; what is concluded comes from the numbers of the run.
+same devices and cohorts; what is concluded comes from the numbers of the run. Table 4 is of noise on the device: rounded to a step of
+sigma and noised, or by the layered quantiser, whose error is the noise.
 
 Files: codec-compare.html to look at, its pictures as .svg, codec-compare.json for programs.
 Exit code: 0 done, 2 something in the command or the data is wrong (the message says what and where).";
@@ -37,9 +39,9 @@ pub(super) fn command() -> Command {
     };
     Command::new("compare")
         .about("The codec beside published ones: lossless, at equal error, and accuracy at equal bits")
-        .arg(value("tables", "LIST", "which of 1, 2, 3").default_value("1,2,3"))
+        .arg(value("tables", "LIST", "which of 1, 2, 3, 4").default_value("1,2,3,4"))
         .arg(
-            value("updates", "LIST", "safetensors files, or folders of them, for tables 1 and 2; files of one round are named alike up to `_client`")
+            value("updates", "LIST", "safetensors files, or folders of them, for tables 1, 2 and 4; files of one round are named alike up to `_client`")
                 .default_value(UPDATES),
         )
         .arg(value("data", "LIST", "`digits`, or what `siskin run --data` reads, for table 3").default_value("digits"))
@@ -99,8 +101,8 @@ pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
     let tables: Vec<&str> = text_of(matches, "tables").unwrap_or_default().split(',').map(str::trim).collect();
     for table in &tables {
         match *table {
-            "1" | "2" | "3" => {}
-            other => bail!("--tables {other}: 1, 2 and 3 are known"),
+            "1" | "2" | "3" | "4" => {}
+            other => bail!("--tables {other}: 1, 2, 3 and 4 are known"),
         }
     }
     let with = |table: &str| tables.contains(&table);
@@ -133,8 +135,11 @@ pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
     check_folder(folder)?;
 
     // Everything is read before anything is worked on.
-    let updates =
-        if with("1") || with("2") { updates(text_of(matches, "updates").unwrap_or_default())? } else { Vec::new() };
+    let updates = if with("1") || with("2") || with("4") {
+        updates(text_of(matches, "updates").unwrap_or_default())?
+    } else {
+        Vec::new()
+    };
     let data: Vec<&str> =
         if with("3") { text_of(matches, "data").unwrap_or_default().split(',').collect() } else { Vec::new() };
     let settings: Vec<federated::Setting> =
@@ -153,6 +158,10 @@ pub(super) fn main(matches: &ArgMatches) -> anyhow::Result<()> {
     for setting in &settings {
         let bar = Bar::new(&format!("accuracy: {}", setting.data.name), federated::work(&options), quiet);
         comparison.federated.push(pool.install(|| federated::table(setting, &options, || bar.inc()))?);
+    }
+    if with("4") {
+        let bar = Bar::new("noise on the device", noised::work(&updates), quiet);
+        comparison.noised = noised::table(&updates, seed, || bar.inc())?;
     }
     let files = comparison.write(folder)?;
     let mut out = std::io::stdout().lock();
@@ -221,7 +230,33 @@ fn shown(comparison: &Comparison) -> String {
     for report in &comparison.federated {
         federated_table(&mut out, report);
     }
+    if !comparison.noised.is_empty() {
+        noised_table(&mut out, &comparison.noised);
+    }
     out + "written\n"
+}
+
+fn noised_table(out: &mut String, rows: &[noised::Row]) {
+    let _ = writeln!(
+        out,
+        "noise on the device: bits a param, and the error's variance in that of the noise\n\n{:<28}{:>10}{:>16}{:>10}{:>12}{:>10}{:>8}{:>14}",
+        "update", "rms/sigma", "step of sigma", "variance", "layered", "variance", "KS", "least"
+    );
+    for row in rows {
+        let _ = writeln!(
+            out,
+            "{:<28}{:>10}{:>16.4}{:>10.3}{:>12.4}{:>10.3}{:>8.2}{:>14.5}",
+            row.update,
+            row.ratio,
+            row.noised,
+            row.noised_variance,
+            row.layered,
+            row.layered_variance,
+            row.kolmogorov,
+            row.least
+        );
+    }
+    out.push('\n');
 }
 
 fn lossless_table(out: &mut String, rows: &[lossless::Row]) {

@@ -6,13 +6,14 @@ use super::page::{Column, callout, charts, document, escape, paragraph, section,
 use super::picture::{Panel, panels};
 use crate::codec::compare::frontier::{ERRORS, Round, bits_at};
 use crate::codec::compare::lossless::{Row, STEPS};
-use crate::codec::compare::{Comparison, Scheme, federated};
+use crate::codec::compare::{Comparison, Scheme, federated, noised};
 
-const ALL: [(&str, &str); 5] = [
+const ALL: [(&str, &str); 6] = [
     ("conclusions", "Conclusions"),
     ("lossless", "The same integers"),
     ("frontier", "Bits at equal error"),
     ("federated", "Accuracy at equal bits"),
+    ("noised", "Noise on the device"),
     ("reproduce", "Reproduce"),
 ];
 
@@ -24,6 +25,7 @@ pub fn render_codec_comparison(comparison: &Comparison) -> String {
         Some(lossless(&comparison.lossless)).filter(|_| !comparison.lossless.is_empty()),
         Some(frontier(&comparison.frontier)).filter(|_| !comparison.frontier.is_empty()),
         Some(accuracy(&comparison.federated)).filter(|_| !comparison.federated.is_empty()),
+        Some(under_noise(&comparison.noised)).filter(|_| !comparison.noised.is_empty()),
         Some(reproduce(comparison)),
     ];
     let shown: Vec<_> = ALL.into_iter().zip(bodies).filter_map(|(names, body)| Some((names, body?))).collect();
@@ -51,6 +53,9 @@ pub fn codec_pictures(comparison: &Comparison) -> Vec<(String, String)> {
     }
     for report in &comparison.federated {
         pictures.push((format!("accuracy-{}", name(&report.data)), panels(&[accuracy_chart(report)])));
+    }
+    if !comparison.noised.is_empty() {
+        pictures.push(("noised".to_owned(), panels(&noised_charts(&comparison.noised))));
     }
     pictures
 }
@@ -317,6 +322,70 @@ fn accuracy(reports: &[federated::Report]) -> String {
         html += &callout("plain", "Against siskin at the same bits, seed by seed", &said);
     }
     html
+}
+
+fn noised_charts(rows: &[noised::Row]) -> Vec<Panel> {
+    let mut names: Vec<&str> = rows.iter().map(|row| &row.update[..]).collect();
+    names.dedup();
+    let panel = |update: &str| {
+        let series = |name, class, dashed, bits: fn(&noised::Row) -> f64| {
+            let points =
+                rows.iter().filter(|row| row.update == update).map(|row| (row.ratio, bits(row), None)).collect();
+            Means { name, class, dashed, points }
+        };
+        ErrorChart {
+            title: update,
+            x_label: "root mean square over sigma",
+            y_label: "bits a param",
+            round_ticks: false,
+            log: true,
+            series: vec![
+                series("step of sigma, noised", "s1", false, |row| row.noised),
+                series("layered", "s2", false, |row| row.layered),
+                series("least of a Gaussian", class(None), true, |row| row.least),
+            ],
+            note: "",
+        }
+        .panel()
+    };
+    names.into_iter().map(panel).collect()
+}
+
+fn under_noise(rows: &[noised::Row]) -> String {
+    let lead = "A delta that is noised on the device looks like noise to the coder: what it costs is set by the step over sigma alone. The \
+                layered quantiser needs no noise beside it, as its error is the noise, but whoever has the seed that device and aggregator \
+                share sees none: it protects against those who see sums. KS is Kolmogorov and Smirnov's distance of that error from the \
+                Gaussian, times the root of the number of params: above 1.95 once in a thousand exact samples.";
+    let head = [
+        ("Update", Column::Code),
+        ("RMS over sigma", Column::Number),
+        ("Step of sigma", Column::Number),
+        ("Variance", Column::Number),
+        ("Layered", Column::Number),
+        ("Variance", Column::Number),
+        ("KS", Column::Number),
+        ("Least", Column::Number),
+    ];
+    let line = |row: &noised::Row| {
+        vec![
+            row.update.clone(),
+            row.ratio.to_string(),
+            real(Some(row.noised), 4),
+            real(Some(row.noised_variance), 3),
+            real(Some(row.layered), 4),
+            real(Some(row.layered_variance), 3),
+            real(Some(row.kolmogorov), 2),
+            real(Some(row.least), 5),
+        ]
+    };
+    let figures: Vec<String> = noised_charts(rows).iter().map(Panel::figure).collect();
+    let table = table(
+        "Bits a param, and the error's variance in that of the noise",
+        &head,
+        &rows.iter().map(line).collect::<Vec<_>>(),
+        false,
+    );
+    paragraph("lead", lead) + &table + &charts(&figures)
 }
 
 fn reproduce(comparison: &Comparison) -> String {
