@@ -10,6 +10,9 @@ BOARDS=(
     "riscv-virt|riscv32imac-unknown-none-elf|riscv_virt|arch=riscv32 pointer_width=32 fpu=false|qemu-system-riscv32 -M virt -bios none -cpu rv32,zfa=false,f=false,d=false"
 )
 
+# The digests of every case, the same on all targets.
+VECTORS=$ROOT/tests/vectors/cross_target.txt
+
 suite_device() {
     local manifest=$ROOT/tests/device/Cargo.toml out=$LOG_DIR/device entry board triple program says emulator
     need_qemu || return 0
@@ -20,8 +23,10 @@ suite_device() {
 
     check "locked versions are the workspace's" same_versions libm micromath rand_chacha
     program "host, debug" on_host "$out/host-debug.out" "$manifest"
+    check "host, debug: digests" same_digests "$VECTORS" "$out/host-debug.out"
     program "host, release" on_host "$out/host-release.out" "$manifest" --release
-    check "host, release: digests" same_digests "$out/host-debug.out" "$out/host-release.out"
+    check "host, release: digests" same_digests "$VECTORS" "$out/host-release.out"
+    suite_instructions "$out"
 
     check "cortex-m: builds" cross_cargo build thumbv7em-none-eabihf --release --manifest-path "$manifest" -p siskin-device-cortex-m
     check "riscv: builds" cross_cargo build riscv32imac-unknown-none-elf --release --manifest-path "$manifest" -p siskin-device-riscv
@@ -35,7 +40,7 @@ suite_device() {
         local elf
         elf=$(cross_dir "$triple")/release/$program
         program "$board" on_board "$out/$board.out" "target board=$board $says" "$elf" "$emulator"
-        check "$board: digests" same_digests "$out/host-debug.out" "$out/$board.out"
+        check "$board: digests" same_digests "$VECTORS" "$out/$board.out"
         check "$board: notices a panic" notices panic 10 "asked to panic" "$elf" "$emulator"
         check "$board: notices a hang" notices hang 3 "" "$elf" "$emulator"
         # The emulated mps2-an500 ignores accesses to addresses at which it has nothing.
@@ -45,6 +50,24 @@ suite_device() {
     done
     suite_round "$manifest" "$out"
     suite_fleet "$manifest" "$out"
+}
+
+# The program of the host again, on emulated processors of the same family: without AVX, where the kernels are the portable ones, and
+# with AVX2 and no more.
+suite_instructions() { # OUT
+    local entry processor says
+    [[ $(uname -m) == x86_64 ]] || { echo "  (no other processors of this family are emulated)"; return 0; }
+    need qemu-x86_64 qemu-user || return 0
+    for entry in "Nehalem|avx2=false avx512=false" "Haswell|avx2=true avx512=false"; do
+        IFS='|' read -r processor says <<<"$entry"
+        program "host, $processor" on_processor "$1/host-$processor.out" "$processor" "$says"
+        check "host, $processor: digests" same_digests "$VECTORS" "$1/host-$processor.out"
+    done
+}
+
+on_processor() { # OUTPUT PROCESSOR WHAT-IT-MUST-SAY
+    timeout 600 qemu-x86_64 -cpu "$2" "$TARGET_DIR/release/siskin-device-host" 2>"$1.err" | tee -- "$1" || { cat -- "$1.err"; return 1; }
+    grep -qFx -- "instructions: $3" "$1" || { echo "the program should have said: instructions: $3"; return 1; }
 }
 
 on_host() { # OUTPUT MANIFEST CARGO-ARGS...
@@ -81,23 +104,24 @@ emulate() { # SECONDS ELF EMULATOR [ARGUMENT]
         -semihosting-config "$config" -kernel "$2" </dev/null 2>&1 | tr -d '\r'
 }
 
-# Both ran the same cases and printed the same digests. Says which differ.
+# The same cases ran and printed the recorded digests. Says which differ, in the order in which they were made: the first is where
+# the bits part.
 same_digests() { # EXPECTED ACTUAL
     awk '
         NR == FNR { expected_file = 1 }
-        $1 == "digest" { if (NR == FNR) expected[$2] = $3; else actual[$2] = $3 }
+        $1 == "digest" { if (NR == FNR) { expected[$2] = $3; order[++count] = $2 } else actual[$2] = $3 }
         $1 == "case" { if (NR == FNR) case_expected[$2] = 1; else case_actual[$2] = 1 }
         END {
-            for (key in expected) {
-                n++
+            for (n = 1; n <= count; n++) {
+                key = order[n]
                 if (!(key in actual)) { print "digest " key " is missing"; bad = 1 }
-                else if (actual[key] != expected[key]) { print "digest " key " differs: " actual[key] ", on the host " expected[key]; bad = 1 }
+                else if (actual[key] != expected[key]) { print "digest " key " differs: " actual[key] ", recorded is " expected[key]; bad = 1 }
             }
-            for (key in actual) if (!(key in expected)) { print "digest " key " is not one of the host"; bad = 1 }
+            for (key in actual) if (!(key in expected)) { print "digest " key " is not recorded"; bad = 1 }
             for (key in case_expected) if (!(key in case_actual)) { print "case " key " did not run"; bad = 1 }
-            for (key in case_actual) if (!(key in case_expected)) { print "case " key " did not run on the host"; bad = 1 }
-            if (n == 0) { print "no digest to compare"; bad = 1 }
-            else if (!bad) print n " digests are equal"
+            for (key in case_actual) if (!(key in case_expected)) { print "case " key " is not recorded"; bad = 1 }
+            if (count == 0) { print "no digest to compare"; bad = 1 }
+            else if (!bad) print count " digests are equal"
             exit bad
         }' "$1" "$2"
 }

@@ -95,6 +95,36 @@ suite_aarch64() {
     fi
     cargo_tests "sdk" --target "$triple" -p siskin --lib
     check "that was AArch64, with NEON" grep -Fx "test $proof ... ok" "$LOG"
+    # The cases that boards run too, by the same kernels as the sdk's tests.
+    program "cases of all targets" cases_on_aarch64 "$LOG_DIR/aarch64-cases.out" "$triple"
+    check "cases of all targets: digests" same_digests "$VECTORS" "$LOG_DIR/aarch64-cases.out"
+    if [[ -x tests/c/run.sh ]]; then
+        need "${CC:-gcc}" gcc || return 0
+        program "a C program with the static library" c_on_aarch64 "$triple"
+    fi
+}
+
+cases_on_aarch64() { # OUTPUT TRIPLE
+    cargo run --quiet --release --target "$2" --manifest-path tests/device/Cargo.toml -p siskin-device-host >"$1" || { cat -- "$1"; return 1; }
+    cat -- "$1"
+    grep -qFx 'instructions: neon=true' "$1" && grep -q '^target board=host arch=aarch64 pointer_width=64 ' "$1"
+}
+
+# tests/c/round.c for AArch64 and for this machine, against the same server: both must pass, with the same report. (qemu-aarch64 runs
+# nothing but programs for AArch64.)
+c_on_aarch64() { # TRIPLE
+    local out=$TARGET_DIR/test-c flags=(-std=c99 -Wall -Wextra -Wpedantic -Werror -O1 -I ffi/include) libs=(-lpthread -ldl -lm) cross=()
+    export SISKIN_TEST_SERVER=$TARGET_DIR/release/siskin-test-server
+    mkdir -p -- "$out"
+    cargo build --release -p siskin-ffi -p siskin-test-server && cargo build --release --target "$1" -p siskin-ffi || return 1
+    [[ -z ${CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER:-} ]] || cross=(qemu-aarch64 -L /usr/aarch64-linux-gnu)
+    "${CC:-gcc}" "${flags[@]}" tests/c/round.c "$TARGET_DIR/release/libsiskin_ffi.a" "${libs[@]}" -o "$out/round-here" &&
+        "${CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER:-gcc}" "${flags[@]}" tests/c/round.c "$TARGET_DIR/$1/release/libsiskin_ffi.a" \
+            "${libs[@]}" -o "$out/round-aarch64" || return 1
+    "$out/round-here" >"$out/here.txt" 2>&1 || { cat -- "$out/here.txt"; return 1; }
+    timeout 300 "${cross[@]}" "$out/round-aarch64" >"$out/aarch64.txt" 2>&1 || { cat -- "$out/aarch64.txt"; return 1; }
+    diff <(grep -E '^report of ' "$out/here.txt") <(grep -E '^report of ' "$out/aarch64.txt") || return 1
+    cat -- "$out/aarch64.txt"
 }
 
 # Both crates in one command each: alone, each would build tract with other features of its dependencies.

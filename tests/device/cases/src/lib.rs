@@ -10,6 +10,7 @@ mod arithmetic;
 mod models;
 mod noise;
 mod numbers;
+mod plans;
 mod range_coder;
 mod round;
 mod train;
@@ -33,7 +34,9 @@ pub struct Case {
 
 /// Every case, in the order in which it runs.
 pub fn all() -> impl Iterator<Item = &'static Case> {
-    [arithmetic::CASES, wire::CASES, range_coder::CASES, noise::CASES, train::CASES, round::CASES].into_iter().flatten()
+    [arithmetic::CASES, wire::CASES, range_coder::CASES, noise::CASES, train::CASES, round::CASES, plans::CASES]
+        .into_iter()
+        .flatten()
 }
 
 /// What a case is given: memory, and a place for its digests.

@@ -136,3 +136,35 @@ pub(crate) fn examples(numbers: &mut Numbers, classes: u32, features: &mut [f32]
         }
     }
 }
+
+/// Masks of two entries in each four neighbours of a row, drawn from six; for tensors whose rows are whole fours.
+pub(crate) fn two_of_four(graph: &Graph, numbers: &mut Numbers, masks: &mut [u8]) -> Outcome {
+    const PAIRS: [[usize; 2]; 6] = [[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 3]];
+    let mut masks = masks;
+    for tensor in graph.tensors.iter().filter(|t| t.has_pattern()) {
+        let (mask, rest) = masks.split_at_mut_checked(tensor.size().div_ceil(8)).ok_or("the masks are too long")?;
+        masks = rest;
+        mask.fill(0);
+        if !tensor.cols.is_multiple_of(4) || tensor.live as usize * 2 != tensor.size() {
+            return Err("not two of four");
+        }
+        for group in 0..tensor.size() / 4 {
+            let pair = PAIRS[((numbers.next() >> 33) % 6) as usize];
+            for entry in pair.map(|i| 4 * group + i) {
+                mask[entry / 8] |= 1 << (entry % 8);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Sequences of tokens, each in its place as a number, and as targets the tokens that follow; each mostly the one after its like.
+pub(crate) fn sequences(numbers: &mut Numbers, classes: u32, features: &mut [f32], targets: &mut [u32]) {
+    let mut token = 0;
+    for (feature, target) in features.iter_mut().zip(targets) {
+        *feature = token as f32;
+        let chance = (numbers.next() >> 33) as u32;
+        token = if chance.is_multiple_of(4) { chance / 4 % classes } else { (token + 1) % classes };
+        *target = token;
+    }
+}

@@ -8,14 +8,17 @@ use siskin::checkin::{
     Distributed, LayerSpec, Path, Plan, Policy, Profile, Rounding, ShareNoise, Weighting, checkpoint_len,
     write_checkpoint,
 };
-use siskin::data::SliceStore;
+use siskin::data::{ExampleStore, StoreError};
 use siskin::model::{Graph, Parameters};
+use siskin::quantize::Subset;
 use siskin::range_coder::{EntropyCoder, RowColumn};
 use siskin::report::{ROTATED_COLUMNS, Report, symbols_of};
 use siskin::session::{Abandoned, Config, MIN_FRAME, Outcome as Ended, Poll, SaveError, Session};
-use siskin::wire::{Frame, Request, Response, UploadStatus, WireError};
+use siskin::wire::{Frame, Request, Response, UploadStatus, WireError, checksum};
 
-use crate::models::{Pieces, dense, draw_masks, examples, fill, mask_bytes, momentum, patterns, plan, with_masks};
+use crate::models::{
+    Pieces, dense, draw_masks, examples, fill, mask_bytes, momentum, patterns, plan, sequences, two_of_four, with_masks,
+};
 use crate::numbers::Numbers;
 use crate::{Bench, Case, Digest, Outcome};
 
@@ -28,6 +31,8 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 const EXAMPLES: usize = 29;
+/// Steps of training of which each has a digest of its own.
+const STEPS: usize = 3;
 const TASK: u64 = 0xfeed_0123_4567_89ab;
 
 fn sparse_plan() -> Result<Plan, &'static str> {
@@ -63,13 +68,50 @@ fn noise_on_server(bench: &mut Bench<'_>) -> Outcome {
     whole_round(bench, &plan)
 }
 
+/// Which weights live.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Masks {
+    /// Any.
+    Drawn,
+    /// Two of each four neighbours along a row.
+    TwoOfFour,
+}
+
+/// The device's examples: as many targets each as the network has positions.
+struct Rows<'a> {
+    features: &'a [f32],
+    targets: &'a [u32],
+}
+
+impl ExampleStore for Rows<'_> {
+    fn len(&self) -> u32 {
+        EXAMPLES as u32
+    }
+
+    fn read(&mut self, index: u32, features: &mut [f32]) -> Result<u32, StoreError> {
+        let mut target = [0];
+        self.read_targets(index, features, &mut target)?;
+        Ok(target[0])
+    }
+
+    fn read_targets(&mut self, index: u32, features: &mut [f32], targets: &mut [u32]) -> Result<(), StoreError> {
+        let (width, per, at) = (self.features.len() / EXAMPLES, self.targets.len() / EXAMPLES, index as usize);
+        if (features.len(), targets.len()) != (width, per) {
+            return Err(StoreError::Shape { expected: features.len() as u32, got: width as u32 });
+        }
+        features.copy_from_slice(&self.features[at * width..][..width]);
+        targets.copy_from_slice(&self.targets[at * per..][..per]);
+        Ok(())
+    }
+}
+
 /// Everything around the session: what the server has, and the device's examples.
 struct Setting<'a> {
     plan: &'a Plan,
     encoded: &'a [u8],
     checkpoint: &'a [u8],
     features: &'a [f32],
-    labels: &'a [u32],
+    targets: &'a [u32],
     /// Memory for one frame to the device.
     frame: &'a mut [u8],
     /// The session's memory, exactly what the plan needs.
@@ -82,10 +124,13 @@ struct Setting<'a> {
 }
 
 impl<'a> Setting<'a> {
-    fn new(plan: &'a Plan, graph: &'a Graph, pieces: &mut Pieces<'a>) -> Result<Self, &'static str> {
+    fn new(plan: &'a Plan, graph: &'a Graph, kind: Masks, pieces: &mut Pieces<'a>) -> Result<Self, &'static str> {
         let mut numbers = Numbers(8);
         let masks = pieces.take::<u8>(mask_bytes(graph))?;
-        draw_masks(graph, &mut numbers, masks)?;
+        match kind {
+            Masks::Drawn => draw_masks(graph, &mut numbers, masks)?,
+            Masks::TwoOfFour => two_of_four(graph, &mut numbers, masks)?,
+        }
         let row_ptrs = pieces.take::<u32>(graph.tensors.iter().map(|t| t.rows as usize + 1).sum())?;
         let columns = pieces.take::<u16>(graph.live)?;
         let (rows_used, columns_used) = patterns(graph, masks, row_ptrs, columns);
@@ -102,15 +147,19 @@ impl<'a> Setting<'a> {
         let encoded = pieces.take::<u8>(512)?;
         let length = plan.encode(encoded).map_err(|_| "encoding the plan")?;
         let features = pieces.take::<f32>(EXAMPLES * graph.input.features())?;
-        let labels = pieces.take::<u32>(EXAMPLES)?;
-        examples(&mut numbers, graph.classes(), features, labels);
+        let targets = pieces.take::<u32>(EXAMPLES * graph.targets(plan.model.loss))?;
+        if graph.targets(plan.model.loss) == 1 {
+            examples(&mut numbers, graph.classes(), features, targets);
+        } else {
+            sequences(&mut numbers, graph.classes(), features, targets);
+        }
         let required = required_bytes(plan, MIN_FRAME).map_err(|_| "the layers do not fit together")?;
         Ok(Self {
             plan,
             encoded: &encoded[..length],
             checkpoint,
             features,
-            labels,
+            targets,
             frame: pieces.take(MIN_FRAME)?,
             memory: pieces.take(required)?,
             saved: pieces.take(8 * 1024)?,
@@ -124,31 +173,37 @@ impl<'a> Setting<'a> {
     fn run(&mut self, lent: usize, piece: usize, restart: u32, report: &mut [u8]) -> Result<Ran, &'static str> {
         let mut config = Config::new(&self.plan.population, Policy::permissive());
         config.max_frame = MIN_FRAME;
-        let mut store = SliceStore::new(self.features, self.labels);
+        let mut store = Rows { features: self.features, targets: self.targets };
         let mut rng = ChaCha20Rng::from_seed([3; 32]);
         let memory = &mut self.memory[..lent];
         let mut session = Session::new(memory, config.clone(), &mut rng).map_err(|_| "no memory for a session")?;
-        let mut server = Server { uploaded: 0, uploads: 0, abandoned: None };
+        let mut server = Server { uploaded: 0, uploads: 0, fetched: 0, abandoned: None };
         let mut ran = Ran {
             ended: None,
             length: 0,
             restarts: 0,
             saves: Digest::EMPTY,
+            download: Digest::EMPTY,
+            steps: [Digest::EMPTY; STEPS],
+            trained: Digest::EMPTY,
             metrics: Digest::EMPTY,
             clipped: false,
             abandoned: None,
+            fetched: 0,
         };
-        for poll in 1..1000 {
+        let mut done = 0;
+        for poll in 1..2000 {
             match session.poll(u64::from(poll), &mut store) {
                 Poll::Finished(outcome) => {
                     (ran.ended, ran.length, ran.abandoned) = (Some(outcome), server.uploaded, server.abandoned);
+                    ran.fetched = server.fetched;
                     let metrics = session.metrics();
                     ran.metrics =
                         Digest::f32s(&[metrics.loss, metrics.norm]).and_bytes(&metrics.examples.to_le_bytes());
                     ran.clipped = metrics.clipped;
                     return Ok(ran);
                 }
-                Poll::Working { .. } => {}
+                Poll::Working { done: steps, .. } => done = steps as usize,
                 Poll::Persist => unreachable!("there is no ledger"),
                 Poll::Send => {
                     let answer =
@@ -166,7 +221,17 @@ impl<'a> Setting<'a> {
                     Err(SaveError::Finished) => continue,
                     Err(_) => return Err("saving"),
                 };
-                ran.saves = ran.saves.and_bytes(&self.saved[..length]);
+                let saved = &self.saved[..length];
+                ran.saves = ran.saves.and_bytes(saved);
+                // Once the report is made, its own digest says more.
+                let stage = match done {
+                    0 => Some(&mut ran.download),
+                    step @ 1..=STEPS => ran.steps.get_mut(step - 1),
+                    _ => Some(&mut ran.trained),
+                };
+                if let Some(stage) = stage.filter(|_| session.report().is_none()) {
+                    *stage = stage.and_bytes(saved);
+                }
                 ran.restarts += 1;
                 drop(session);
                 self.memory.fill(0xa5);
@@ -186,17 +251,25 @@ struct Ran {
     restarts: u32,
     /// All the saved bytes.
     saves: Digest,
+    /// Those before the first step of training, after each of the first steps, and after the others.
+    download: Digest,
+    steps: [Digest; STEPS],
+    trained: Digest,
     /// Loss, norm before the clip, examples.
     metrics: Digest,
     clipped: bool,
     /// The cause that the server was told.
     abandoned: Option<u8>,
+    /// Pieces of the checkpoint that were asked for.
+    fetched: u32,
 }
 
 /// The other side: what it has heard.
 struct Server {
     uploaded: usize,
     uploads: u32,
+    /// Pieces of the checkpoint.
+    fetched: u32,
     abandoned: Option<u8>,
 }
 
@@ -223,6 +296,7 @@ impl Server {
             }
             Request::Fetch { task: TASK, base: None, offset, .. } => {
                 let rest = checkpoint.get(offset as usize..).ok_or("a fetch past the end")?;
+                self.fetched += 1;
                 // Pieces that end in the middle of masks and values.
                 Response::Piece { round: 7, base: None, offset }.encode(&rest[..rest.len().min(203)], frame)
             }
@@ -250,16 +324,51 @@ impl Server {
 
 /// Undisturbed, then saved and restored at every chance: the same report, and it decodes.
 fn whole_round(bench: &mut Bench<'_>, plan: &Plan) -> Outcome {
+    let made = round_of(bench, plan, Masks::Drawn, true)?;
+    bench.digest("report", made.report);
+    bench.digest("symbols", made.symbols);
+    bench.digest("metrics", made.metrics);
+    bench.digest("saves", made.saves);
+    Ok(())
+}
+
+/// The same for any plan, with a digest of each stage in the order of the round, so that a difference shows where it begins.
+pub(crate) fn staged_round(bench: &mut Bench<'_>, plan: &Plan, masks: Masks) -> Outcome {
+    let made = round_of(bench, plan, masks, false)?;
+    bench.digest("1-download", made.download);
+    for (name, digest) in ["2-step-1", "3-step-2", "4-step-3"].into_iter().zip(made.steps) {
+        bench.digest(name, digest);
+    }
+    bench.digest("5-trained", made.trained);
+    bench.digest("6-loss-and-norm", made.metrics);
+    bench.digest("7-symbols", made.symbols);
+    bench.digest("8-report", made.report);
+    Ok(())
+}
+
+/// Digests of a round.
+struct Made {
+    download: Digest,
+    steps: [Digest; STEPS],
+    trained: Digest,
+    metrics: Digest,
+    symbols: Digest,
+    report: Digest,
+    saves: Digest,
+}
+
+/// `is_clipped`: the delta must have been longer than the clip norm, and a report full of it.
+fn round_of(bench: &mut Bench<'_>, plan: &Plan, masks: Masks, is_clipped: bool) -> Result<Made, &'static str> {
     let graph = Graph::new(&plan.model).map_err(|_| "the layers do not fit together")?;
     let mut pieces = Pieces(&mut *bench.arena);
-    let mut setting = Setting::new(plan, &graph, &mut pieces)?;
+    let mut setting = Setting::new(plan, &graph, masks, &mut pieces)?;
     let (report, again) = (pieces.take::<u8>(1024)?, pieces.take::<u8>(1024)?);
     let scratch = pieces.take::<u8>(RowColumn::required_scratch(ROTATED_COLUMNS))?;
     let required = setting.memory.len();
 
     let ran = setting.run(required, MIN_FRAME, 0, report)?;
     let report = &report[..ran.length];
-    if ran.ended != Some(Ended::Accepted) || !ran.clipped {
+    if ran.ended != Some(Ended::Accepted) || (is_clipped && !ran.clipped) {
         return Err("the report was not accepted, or nothing was clipped");
     }
     let restarted = setting.run(required, 37, 1, again)?;
@@ -272,15 +381,17 @@ fn whole_round(bench: &mut Bench<'_>, plan: &Plan) -> Outcome {
 
     let parsed = Report::parse(report).map_err(|_| "the report does not parse")?;
     let parameters = Parameters { row_ptrs: setting.row_ptrs, columns: setting.columns, values: &[] };
+    // XXH32 of the plan's bytes, as the session takes it.
+    let subset = Subset::new(&plan.quantization, checksum(setting.encoded), TASK);
     let (mut symbols, mut nonzero) = (Digest::EMPTY, 0);
     parsed
-        .symbols(&graph, &parameters, None, scratch, |index, symbol| {
+        .symbols(&graph, &parameters, subset, scratch, |index, symbol| {
             symbols = symbols.and_bytes(&(index as u32).to_le_bytes()).and_bytes(&symbol.to_le_bytes());
             nonzero += 1;
         })
         .map_err(|_| "the report's symbols do not decode")?;
     let weight = if plan.upload.weighting == Weighting::Uniform { 1 } else { 20 };
-    if nonzero < graph.live / 4
+    if nonzero < if is_clipped { graph.live / 4 } else { 5 }
         || parsed.header.live as usize != symbols_of(&plan.privacy, &graph)
         || parsed.header.weight != weight
     {
@@ -288,10 +399,6 @@ fn whole_round(bench: &mut Bench<'_>, plan: &Plan) -> Outcome {
     }
     let (of_report, length) = (Digest::bytes(report), report.len());
     let (encoded, checkpoint) = (setting.encoded.len(), setting.checkpoint.len());
-    bench.digest("report", of_report);
-    bench.digest("symbols", symbols);
-    bench.digest("metrics", ran.metrics);
-    bench.digest("saves", restarted.saves);
     bench.note(format_args!(
         "arena {required} bytes, plan {encoded}, checkpoint {checkpoint}, report {length}, {} restarts; \
          Session {} bytes, of which Graph {}, Plan {}",
@@ -300,7 +407,8 @@ fn whole_round(bench: &mut Bench<'_>, plan: &Plan) -> Outcome {
         size_of::<Graph>(),
         size_of::<Plan>()
     ));
-    Ok(())
+    let Ran { download, steps, trained, saves, metrics, .. } = restarted;
+    Ok(Made { download, steps, trained, metrics, symbols, report: of_report, saves })
 }
 
 /// One byte less than the plan needs: refused before anything is fetched, and the server is told why.
@@ -308,12 +416,12 @@ fn too_little_memory(bench: &mut Bench<'_>) -> Outcome {
     let plan = sparse_plan()?;
     let graph = Graph::new(&plan.model).map_err(|_| "the layers do not fit together")?;
     let mut pieces = Pieces(&mut *bench.arena);
-    let mut setting = Setting::new(&plan, &graph, &mut pieces)?;
+    let mut setting = Setting::new(&plan, &graph, Masks::Drawn, &mut pieces)?;
     let required = setting.memory.len();
     let ran = setting.run(required - 1, MIN_FRAME, 0, &mut [])?;
     match ran.ended {
         Some(Ended::Abandoned { cause: Abandoned::Memory(ArenaError::TooSmall { required: asked, lent }), .. })
-            if (asked, lent) == (required, required - 1) && ran.abandoned == Some(4) => {}
+            if (asked, lent, ran.fetched) == (required, required - 1, 0) && ran.abandoned == Some(4) => {}
         _ => return Err("a byte too little was not refused with both numbers"),
     }
     bench.digest("required", Digest::bytes(&(required as u32).to_le_bytes()));
@@ -326,7 +434,7 @@ fn damaged_report(bench: &mut Bench<'_>) -> Outcome {
     let plan = sparse_plan()?;
     let graph = Graph::new(&plan.model).map_err(|_| "the layers do not fit together")?;
     let mut pieces = Pieces(&mut *bench.arena);
-    let mut setting = Setting::new(&plan, &graph, &mut pieces)?;
+    let mut setting = Setting::new(&plan, &graph, Masks::Drawn, &mut pieces)?;
     let report = pieces.take::<u8>(1024)?;
     let scratch = pieces.take::<u8>(RowColumn::required_scratch(ROTATED_COLUMNS))?;
     let ran = setting.run(setting.memory.len(), MIN_FRAME, 0, report)?;

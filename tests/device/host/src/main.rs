@@ -45,7 +45,22 @@ fn main() -> ExitCode {
     }
 }
 
+/// What instructions the kernels may choose from.
+fn instructions() -> String {
+    #[cfg(target_arch = "x86_64")]
+    let all = [
+        ("avx2", std::is_x86_feature_detected!("avx2")),
+        ("avx512", std::is_x86_feature_detected!("avx512bw") && std::is_x86_feature_detected!("avx512vl")),
+    ];
+    #[cfg(target_arch = "aarch64")]
+    let all = [("neon", std::arch::is_aarch64_feature_detected!("neon"))];
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let all: [(&str, bool); 0] = [];
+    all.map(|(name, there)| format!(" {name}={there}")).concat()
+}
+
 fn cases() -> ExitCode {
+    println!("instructions:{}", instructions());
     let mut arena = Box::new(Arena([0; ARENA_BYTES]));
     match run_all(&Target { board: "host", fpu: true, stack: None }, &mut arena.0, &mut Stdout) {
         Ok((passed, 0)) if passed > 0 => ExitCode::SUCCESS,
