@@ -116,10 +116,10 @@ c_on_aarch64() { # TRIPLE
     local out=$TARGET_DIR/test-c flags=(-std=c99 -Wall -Wextra -Wpedantic -Werror -O1 -I ffi/include) libs=(-lpthread -ldl -lm) cross=()
     export SISKIN_TEST_SERVER=$TARGET_DIR/release/siskin-test-server
     mkdir -p -- "$out"
-    cargo build --release -p siskin-ffi -p siskin-test-server && cargo build --release --target "$1" -p siskin-ffi || return 1
+    cargo build --release -p siskin-ffi -p siskin-test-server && cargo build --target "$1" -p siskin-ffi || return 1
     [[ -z ${CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER:-} ]] || cross=(qemu-aarch64 -L /usr/aarch64-linux-gnu)
     "${CC:-gcc}" "${flags[@]}" tests/c/round.c "$TARGET_DIR/release/libsiskin_ffi.a" "${libs[@]}" -o "$out/round-here" &&
-        "${CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER:-gcc}" "${flags[@]}" tests/c/round.c "$TARGET_DIR/$1/release/libsiskin_ffi.a" \
+        "${CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER:-gcc}" "${flags[@]}" tests/c/round.c "$TARGET_DIR/$1/debug/libsiskin_ffi.a" \
             "${libs[@]}" -o "$out/round-aarch64" || return 1
     "$out/round-here" >"$out/here.txt" 2>&1 || { cat -- "$out/here.txt"; return 1; }
     timeout 300 "${cross[@]}" "$out/round-aarch64" >"$out/aarch64.txt" 2>&1 || { cat -- "$out/aarch64.txt"; return 1; }
