@@ -101,12 +101,20 @@ fn the_quick_comparison_leaves_figures_a_page_and_pictures() {
         let line = finding["text"].as_str().unwrap();
         assert!(text.contains(line) && page.contains(line), "{line}");
     }
+    // Table 4: noise makes every symbol cost, and the quantiser whose error is the noise hardly any.
+    let rows = figures["noised"].as_array().unwrap();
+    assert_eq!(rows.len(), 2 * 7);
+    for row in rows {
+        let number = |name: &str| row[name].as_f64().unwrap();
+        assert!(number("noised") > 2.0 && number("layered") < number("noised") && number("kolmogorov") < 1.95, "{row}");
+        assert!(text.contains(&format!("{:.4}", number("layered"))), "{row}");
+    }
     // Pictures: those of the page, each well-formed on its own.
     let pictures: Vec<String> =
         std::fs::read_dir(&out).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     let svgs: Vec<&String> = pictures.iter().filter(|name| name.ends_with(".svg")).collect();
-    assert_eq!(svgs.len(), 3, "{pictures:?}");
-    assert_eq!(page.matches("<svg").count(), 4 + 2 + 1);
+    assert_eq!(svgs.len(), 4, "{pictures:?}");
+    assert_eq!(page.matches("<svg").count(), 4 + 2 + 1 + 2);
     for svg in svgs {
         let svg = read(svg);
         assert!(svg.starts_with("<svg xmlns=") && !svg.contains("no data") && !svg.contains("NaN"), "{svg}");
