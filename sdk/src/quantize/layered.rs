@@ -245,13 +245,13 @@ mod tests {
             layer.decode(layer.encode(x)) as f64 / 1_048_576.0 - f64::from(x)
         };
         let uniform: Vec<f64> = (0..n).map(|_| fixed(0.3, &mut shared)).collect();
-        assert!(kolmogorov(uniform) > 4.0 / (n as f64).sqrt());
+        assert!(kolmogorov(uniform) > 4.0 / f64::from(n).sqrt());
         let lost = |_| {
             let layer = Layer::draw(&mut shared);
             let symbol = layer.encode(0.3);
             Layer { dither: 0, ..layer }.decode(symbol) as f64 / 1_048_576.0 - 0.3
         };
-        assert!(kolmogorov((0..n).map(lost).collect()) > 4.0 / (n as f64).sqrt());
+        assert!(kolmogorov((0..n).map(lost).collect()) > 4.0 / f64::from(n).sqrt());
     }
 
     #[test]
