@@ -71,7 +71,7 @@ tells_events() { # MANIFEST OUT
     timeout 60 "${words[@]}" -semihosting-config "$config" -kernel "$2/events.elf" </dev/null >"$2/events.bin" 2>"$2/events.out" ||
         { cat -- "$2/events.out"; return 1; }
     # A program of the host that runs for a moment: optimised, it would take a minute to build.
-    cargo run --quiet --manifest-path "$1" --config 'profile.dev.package."*".opt-level=0' -p siskin-device-events -- "$2/events.elf" \
+    cargo run --quiet --manifest-path "$1" --profile events -p siskin-device-events -- "$2/events.elf" \
         <"$2/events.bin" >"$2/events.txt" || return 1
     cat -- "$2/events.txt" "$2/events.out"
     planned=$(sed -n 's/^arena: .* used, \([0-9]*\) planned.*/\1/p' "$2/events.out")
