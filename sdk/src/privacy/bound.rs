@@ -65,9 +65,7 @@ impl GridBound {
     /// # Errors
     /// [`GridBoundError`] unless `1 <= clip_norm / step < 2^46`: on a coarser grid only the zero vector would be left.
     pub fn new(clip_norm: f32, step: f32) -> Result<Self, GridBoundError> {
-        let positive = |x: f32| x.is_finite() && x > 0.0;
-        let units = if positive(clip_norm) && positive(step) { ratio_in_units(clip_norm, step) } else { None };
-        match units {
+        match ratio_in_units(clip_norm, step) {
             Some(units) if units >= 1 << 16 => Ok(Self { units, bit: 0 }),
             _ => Err(GridBoundError { clip_norm, step }),
         }
@@ -101,9 +99,9 @@ impl GridBound {
         bit_share: Option<f32>,
     ) -> Result<Self, GridBoundError> {
         let step = grid.step;
-        let positive = |x: f32| x.is_finite() && x > 0.0;
-        let units = if positive(clip_norm) && positive(step) { ratio_in_units(clip_norm, step) } else { None };
-        let Some(units) = units.filter(|units| *units >= 1) else { return Err(GridBoundError { clip_norm, step }) };
+        let Some(units) = ratio_in_units(clip_norm, step).filter(|units| *units >= 1) else {
+            return Err(GridBoundError { clip_norm, step });
+        };
         // With room for the rounding of single precision.
         let (s, d) = ((units + 1) as f64 / 65_536.0 * (1.0 + 1e-6), coordinates as f64);
         let root = libm::sqrt(d);
@@ -198,8 +196,20 @@ fn chunk_of_squares(chunk: &[i32]) -> u128 {
     }
 }
 
-/// `floor(2^16 * a / b)` without rounding on the way, if it is below `2^62`. Both are finite and positive.
-fn ratio_in_units(a: f32, b: f32) -> Option<u64> {
+/// `floor(2^16 * a / b)` without rounding on the way; none if that is not below `2^62`, or if one of both is not finite and positive.
+///
+/// A device's bound and the server's are both made of it, so that one takes what the other allows.
+///
+/// ```
+/// use siskin::privacy::ratio_in_units;
+/// assert_eq!(ratio_in_units(5.0, 2.0), Some(5 << 15));
+/// assert_eq!((ratio_in_units(1.0, 1e9), ratio_in_units(1e30, 1.0)), (Some(0), None));
+/// ```
+pub fn ratio_in_units(a: f32, b: f32) -> Option<u64> {
+    let positive = |x: f32| x.is_finite() && x > 0.0;
+    if !(positive(a) && positive(b)) {
+        return None;
+    }
     let ((ma, ea), (mb, eb)) = (mantissa(a), mantissa(b));
     let exponent = ea - eb + 16;
     // Mantissas are below 2^24 and at least 1: beyond 100 the quotient is above 2^62 or below 1 for certain.

@@ -34,7 +34,7 @@ mod noise;
 mod rotate;
 pub mod sample;
 
-pub use bound::{GridBound, GridBoundError};
+pub use bound::{GridBound, GridBoundError, ratio_in_units};
 pub use clip::ClippedDelta;
 pub use cost::Rho;
 pub use ledger::{

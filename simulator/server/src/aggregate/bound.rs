@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use siskin::checkin::{Privacy, Quantization};
-use siskin::privacy::GridBound;
+use siskin::privacy::{GridBound, ratio_in_units};
 
 /// Fractional bits that every sum keeps: its unit is `step / 2^16`.
 pub const FRACTION_BITS: u32 = 16;
@@ -62,7 +62,8 @@ impl NormBound {
         if !positive(clip_norm) || !positive(step) {
             return Err(BoundError::NotPositive { clip_norm, step });
         }
-        let units = ratio_in_units(clip_norm, step).ok_or(BoundError::Ratio { clip_norm, step })?;
+        let units = ratio_in_units(clip_norm, step).filter(|units| *units >= 1);
+        let units = units.ok_or(BoundError::Ratio { clip_norm, step })?;
         Ok(Self { clip_norm, step, units })
     }
 
@@ -167,26 +168,6 @@ impl Scale {
     }
 }
 
-/// `floor(2^16 * a / b)` without rounding on the way, if it is in `1..2^62`. `a` and `b` are finite and positive.
-fn ratio_in_units(a: f32, b: f32) -> Option<u64> {
-    let ((ma, ea), (mb, eb)) = (mantissa(a), mantissa(b));
-    let exponent = ea - eb + FRACTION_BITS as i32;
-    // Mantissas are below 2^24 and at least 1: beyond 100 the quotient is above 2^62 or below 1 for certain.
-    let quotient = match exponent {
-        0..=100 => (ma << exponent) / mb,
-        -100..0 => ma / (mb << -exponent),
-        _ => return None,
-    };
-    u64::try_from(quotient).ok().filter(|units| (1..1 << 62).contains(units))
-}
-
-/// `x = m * 2^e` with an integer `m < 2^24`, for finite positive `x`.
-fn mantissa(x: f32) -> (u128, i32) {
-    let bits = x.to_bits();
-    let (exponent, fraction) = (((bits >> 23) & 0xff) as i32, u128::from(bits & 0x7f_ffff));
-    if exponent == 0 { (fraction, -149) } else { (fraction | 0x80_0000, exponent - 150) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,6 +198,13 @@ mod tests {
 
     fn positive() -> impl Strategy<Value = f32> {
         prop_oneof![1e-3f32..1e3, (1u32..0x7f80_0000).prop_map(f32::from_bits)]
+    }
+
+    /// `x = m * 2^e`, from the bits, for the test below alone.
+    fn mantissa(x: f32) -> (u128, i32) {
+        let exponent = (x.to_bits() >> 23) as i32;
+        let fraction = u128::from(x.to_bits() & 0x7f_ffff);
+        if exponent == 0 { (fraction, -149) } else { (fraction | 0x80_0000, exponent - 150) }
     }
 
     proptest! {
