@@ -226,6 +226,62 @@ mod tests {
         assert!((back[live] - 2.0).abs() < 2e-3 && (back[0] - 0.5).abs() < 2e-3, "{back:?}");
     }
 
+    /// What a bit of a rotated report is worth: less than its share where rounding lengthens the delta beyond the bound. For a delta
+    /// on the bound and for one of half the norm, by the clip norm in steps over the root of the coordinates.
+    #[test]
+    fn the_bit_of_a_rotated_report_is_shortened_with_it() {
+        let (n, share) = (4096usize, 0.25f32);
+        for ratio in [4.0f32, 1.0, 0.5, 0.25] {
+            let step = 1.0 / (ratio * (n as f32).sqrt());
+            let worth = |norm: f32| {
+                let reports = 32;
+                let of = |seed: u32| {
+                    // Every other value, so that the delta is neither flat nor sparse before it is rotated.
+                    let mut values: Vec<f32> =
+                        (0..n).map(|i| if i % 2 == 0 && i < n - 1 { 1.0 } else { 0.0 }).collect();
+                    let length = crate::privacy::norm(&values) as f32;
+                    values.iter_mut().for_each(|v| *v *= norm / length);
+                    let grid = Quantization { step, rounding: Rounding::Stochastic, keep: 1.0 };
+                    let clipped = Delta::new(&mut values).clip_adaptive(1.0, share, n - 1).rotate(seed, 1);
+                    let symbols = clipped.quantize(&grid, u64::from(seed)).unwrap();
+                    let mut back: Vec<f32> = symbols.values().iter().map(|q| *q as f32 * step).collect();
+                    crate::privacy::rotate_back(&mut back, seed, 1);
+                    f64::from(back[n - 1].abs() / share)
+                };
+                (0..reports).map(of).sum::<f64>() / f64::from(reports)
+            };
+            let got = [worth(2.0), worth(0.5)];
+            std::println!(
+                "clip norm of {ratio} sqrt(d) steps: {:.3} of a bit clipped, {:.3} at half the norm",
+                got[0],
+                got[1]
+            );
+            // Rotated, the coordinates are nearly normal. Of a normal one of deviation s, rounding adds `E f (1 - f)` of a squared step:
+            // with the Fourier series of f (1 - f), 1/6 less the sum over k of exp(-2 pi^2 k^2 s^2) / (pi k)^2.
+            let pi_squared = core::f64::consts::PI.powi(2);
+            let added = |s: f64| {
+                let term = |k: f64| libm::exp(-2.0 * pi_squared * k * k * s * s) / (pi_squared * k * k);
+                1.0 / 6.0 - (1..200).map(|k| term(f64::from(k))).sum::<f64>()
+            };
+            // The factor at which both together are the bound, or 1.
+            let factor = |squared_norm: f64| {
+                let r = f64::from(ratio);
+                let of = |f: f64| f * f * squared_norm * r * r + added(f * r * squared_norm.sqrt());
+                let (mut low, mut high) = (0.0, 1.0);
+                for _ in 0..50 {
+                    let middle = 0.5 * (low + high);
+                    if of(middle) <= r * r { low = middle } else { high = middle }
+                }
+                low
+            };
+            // The delta is left with 15/16 of the squared bound, the bit takes 1/16.
+            for (got, expected) in got.into_iter().zip([factor(1.0), factor(0.25 + 1.0 / 16.0)]) {
+                // A vector is shortened by a little more than that, so that most sets of coins fit.
+                assert!((expected - 0.07..expected + 0.03).contains(&got), "{ratio}: {got}, not {expected}");
+            }
+        }
+    }
+
     proptest! {
         /// Delta and bit together keep the bound as a delta alone does, in integers, and the bit is one of two.
         #[test]
