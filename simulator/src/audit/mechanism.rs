@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use siskin::checkin::{Distributed, Profile, ShareNoise};
-use siskin_accounting::correlated::{Blt, Participation};
+use siskin_accounting::correlated::{Blt, Participation, Tree};
 use siskin_accounting::{Adjacency, analytic};
 use std::sync::Arc;
 
@@ -52,14 +52,34 @@ pub enum OverRounds {
         /// Who may take part when.
         participation: Participation,
     },
+    /// Noise of a tree's nodes, whose deviation is `noise_multiplier * clip_norm` times the sensitivity of the tree under the rule.
+    Tree {
+        /// How prefix sums are made of nodes.
+        tree: Tree,
+        /// Who may take part when.
+        participation: Participation,
+    },
 }
 
 impl OverRounds {
-    /// First column of `C` over so many rounds; none where it is the identity.
-    pub fn coefficients(&self, rounds: u32) -> Option<Vec<f64>> {
+    /// The lower triangle that makes independent deviates of the noise of so many rounds, row by row with the newest round first; none where
+    /// they are. Of a BLT it is `C`, of a tree the inverse of a root of the covariance.
+    pub fn whitening(&self, rounds: u32) -> Option<Vec<Vec<f64>>> {
         match self {
             Self::Independent => None,
-            Self::Blt { blt, .. } => Some(blt.toeplitz(rounds).coefs().to_vec()),
+            Self::Blt { blt, .. } => {
+                let toeplitz = blt.toeplitz(rounds);
+                Some((1..=rounds as usize).map(|row| toeplitz.coefs()[..row].to_vec()).collect())
+            }
+            Self::Tree { tree, .. } => Some(super::tree::whitening(*tree, rounds)),
+        }
+    }
+
+    /// What a device keeps to, where the noise is made for that.
+    pub fn participation(&self) -> Option<Participation> {
+        match *self {
+            Self::Independent => None,
+            Self::Blt { participation, .. } | Self::Tree { participation, .. } => Some(participation),
         }
     }
 
@@ -68,6 +88,7 @@ impl OverRounds {
         match self {
             Self::Independent => 1.0,
             Self::Blt { blt, participation } => blt.sensitivity(*participation).get(),
+            Self::Tree { tree, participation } => tree.sensitivity(*participation).get(),
         }
     }
 }
@@ -120,15 +141,16 @@ impl Claim {
             OverRounds::Independent => f64::from(self.rounds),
             // The variance of a prefix sum only grows, so that the greatest is the last.
             OverRounds::Blt { blt, .. } => blt.error(self.rounds).max.powi(2),
+            OverRounds::Tree { tree, .. } => super::tree::variance_of_all(*tree, self.rounds),
         };
         each * rounds
     }
 
     /// The rounds, from 0, in which a device that comes as often as it may takes part.
     pub fn schedule(&self) -> Vec<u32> {
-        match self.over_rounds {
-            OverRounds::Independent => (0..self.rounds.min(self.participations)).collect(),
-            OverRounds::Blt { participation, .. } => participation.earliest().collect(),
+        match self.over_rounds.participation() {
+            None => (0..self.rounds.min(self.participations)).collect(),
+            Some(participation) => participation.earliest().collect(),
         }
     }
 
@@ -140,7 +162,7 @@ impl Claim {
         let times = match self.over_rounds {
             OverRounds::Independent => u64::from(self.participations.min(self.rounds)),
             // The sensitivity of C covers all participations.
-            OverRounds::Blt { .. } => 1,
+            OverRounds::Blt { .. } | OverRounds::Tree { .. } => 1,
         };
         let mu = analytic::mu(Adjacency::ZeroOut, f64::from(self.noise_multiplier), times)?;
         Ok(analytic::epsilon(mu, self.dp_delta)?)

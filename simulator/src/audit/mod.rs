@@ -19,6 +19,7 @@ pub mod one_run;
 mod real;
 pub mod sensitivity;
 pub mod statistics;
+mod tree;
 
 pub use check::{AuditReport, Check, FORMAT, Level, Verdict};
 pub use mechanism::{Claim, Device, Integers, LOUD, Mechanism, OverRounds, Run, Update, canary as canary_direction};
@@ -27,7 +28,7 @@ pub use real::Real;
 use serde::{Deserialize, Serialize};
 use siskin::checkin::{Distributed, Profile, ShareNoise};
 use siskin::privacy::sample::MAX_SKELLAM_DEVIATION;
-use siskin_accounting::correlated::{Blt, Objective, Participation, StrategyError};
+use siskin_accounting::correlated::{Blt, Objective, Participation, StrategyError, Tree};
 
 /// Why an audit did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,8 @@ pub struct Settings {
     pub profile: NoiseOn,
     /// Noise that is correlated over rounds; none is fresh in each.
     pub blt: Option<BltSettings>,
+    /// The same by a tree; at most one of both. A run knows none, the server does.
+    pub tree: Option<TreeSettings>,
     /// Of everything random.
     pub seed: u64,
     /// Params in level 1.
@@ -112,6 +115,7 @@ impl Default for Settings {
             alpha: 1e-4,
             profile: NoiseOn::Central,
             blt: None,
+            tree: None,
             seed: 1,
             dim: 20_000,
             devices: 32,
@@ -163,6 +167,10 @@ impl Settings {
             within("--min-separation", f64::from(blt.min_separation), 1.0, 1000.0)?;
             within("--participations", f64::from(blt.participations), 1.0, 1000.0)?;
         }
+        if let Some(tree) = self.tree {
+            within("--min-separation", f64::from(tree.min_separation), 1.0, 1000.0)?;
+            within("--participations", f64::from(tree.participations), 1.0, 1000.0)?;
+        }
         within("--dim", self.dim as f64, 100.0, 65_535.0)?;
         within("--devices", f64::from(self.devices), 2.0, 1e6)?;
         within("--rounds", f64::from(self.rounds), 3.0, 1000.0)?;
@@ -177,7 +185,7 @@ impl Settings {
     /// correlated, these are as its rule has them.
     ///
     /// # Errors
-    /// [`AuditError::Claim`] for buffers that no BLT has.
+    /// [`AuditError::Claim`] for buffers that no BLT has, and for a BLT and a tree at once.
     pub fn claim(
         &self,
         coordinates: usize,
@@ -192,14 +200,16 @@ impl Settings {
             let coarse = if self.profile.is_skellam() { 2.0 * share / MAX_SKELLAM_DEVIATION } else { 0.0 };
             fine.max(coarse) as f32
         });
-        let over_rounds = match &self.blt {
-            None => OverRounds::Independent,
-            Some(b) => b.over(rounds).map_err(|e| AuditError::Claim(e.to_string()))?,
+        let over_rounds = match (&self.blt, &self.tree) {
+            (None, None) => Ok(OverRounds::Independent),
+            (Some(b), None) => b.over(rounds),
+            (None, Some(t)) => t.over(rounds),
+            (Some(_), Some(_)) => {
+                return Err(AuditError::Claim("--blt and --tree: noise is correlated by one of them".to_owned()));
+            }
         };
-        let participations = match over_rounds {
-            OverRounds::Independent => participations,
-            OverRounds::Blt { participation, .. } => participation.most(),
-        };
+        let over_rounds = over_rounds.map_err(|e| AuditError::Claim(e.to_string()))?;
+        let participations = over_rounds.participation().map_or(participations, Participation::most);
         Ok(Claim {
             coordinates,
             clip_norm: self.clip_norm,
@@ -281,6 +291,24 @@ impl BltSettings {
     }
 }
 
+/// Noise that is correlated over rounds by tree aggregation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeSettings {
+    /// How prefix sums are made of nodes.
+    pub tree: Tree,
+    /// Rounds from one participation of a device to its next, at the least.
+    pub min_separation: u32,
+    /// Participations of a device, at the most.
+    pub participations: u32,
+}
+
+impl TreeSettings {
+    fn over(&self, rounds: u32) -> Result<OverRounds, StrategyError> {
+        let participation = Participation::new(rounds, self.min_separation, self.participations)?;
+        Ok(OverRounds::Tree { tree: self.tree, participation })
+    }
+}
+
 /// A stage of an audit and how far it is: (what, done, of).
 pub type Watch<'a> = &'a mut dyn FnMut(&str, u64, u64);
 
@@ -299,6 +327,14 @@ pub fn audit(
     if let Some(b) = settings.blt {
         let rule = format!("a device at most {} times, at least {} rounds apart", b.participations, b.min_separation);
         name += &format!(", correlated over rounds by a BLT of {} buffers ({rule})", b.buffers);
+    }
+    if let Some(t) = settings.tree {
+        let rule = format!("a device at most {} times, at least {} rounds apart", t.participations, t.min_separation);
+        let tree = match t.tree {
+            Tree::Binary => "a binary tree",
+            Tree::Honaker => "a binary tree with Honaker's estimate",
+        };
+        name += &format!(", correlated over rounds by {tree} ({rule}); `siskin run` has no such noise, the server has");
     }
     let mut report = AuditReport::new(name, settings, command);
     for level in &settings.levels {

@@ -110,17 +110,17 @@ fn standardised(
         releases.push(released);
         step(&mut *watch);
     }
-    Ok(match claim.over_rounds.coefficients(rounds) {
+    Ok(match claim.over_rounds.whitening(rounds) {
         None => releases,
-        Some(coefficients) => whitened(&releases, &coefficients),
+        Some(whitening) => whitened(&releases, &whitening),
     })
 }
 
-/// Applies the strategy matrix: what is left of `C^-1 z` is `z`.
-fn whitened(releases: &[Vec<f64>], coefficients: &[f64]) -> Vec<Vec<f64>> {
+/// Applies the triangle: what is left of `C^-1 z` is `z`.
+fn whitened(releases: &[Vec<f64>], triangle: &[Vec<f64>]) -> Vec<Vec<f64>> {
     let row = |round: usize| {
         let mut sum = vec![0.0; releases[round].len()];
-        for (back, c) in coefficients.iter().enumerate().take(round + 1) {
+        for (back, c) in triangle[round].iter().enumerate() {
             for (to, from) in sum.iter_mut().zip(&releases[round - back]) {
                 *to += c * from;
             }
@@ -139,7 +139,7 @@ fn came(cohort: u32) -> u32 {
 pub(super) fn silent(claim: &Claim, count: u32, round: u32) -> Vec<Device> {
     let first = match claim.over_rounds {
         OverRounds::Independent => 0,
-        OverRounds::Blt { .. } => u64::from(round) << 32,
+        OverRounds::Blt { .. } | OverRounds::Tree { .. } => u64::from(round) << 32,
     };
     (0..u64::from(count)).map(|i| Device { number: first + i, update: Update::Zero }).collect()
 }

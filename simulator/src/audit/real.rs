@@ -76,6 +76,7 @@ fn settings(claim: &Claim) -> Result<Settings, AuditError> {
     let noise = match claim.over_rounds {
         OverRounds::Independent => Noise::Independent,
         OverRounds::Blt { blt, participation } => Noise::Blt { blt, participation },
+        OverRounds::Tree { tree, participation } => Noise::Tree { tree, participation },
     };
     let settings = Settings {
         population,

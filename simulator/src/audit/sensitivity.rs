@@ -229,7 +229,7 @@ fn participations(mechanism: &dyn Mechanism, claim: &Claim, settings: &Settings)
     // Where a mechanism can keep a device out, it is asked to do so half of the time; a rule of its own does so anyway.
     let capped = match all.over_rounds {
         OverRounds::Independent => Claim { participations: rounds / 2, ..all.clone() },
-        OverRounds::Blt { .. } => all.clone(),
+        OverRounds::Blt { .. } | OverRounds::Tree { .. } => all.clone(),
     };
     let (claim, enforced) = match mechanism.start(&capped, settings.seed) {
         Ok(_) => (capped, true),

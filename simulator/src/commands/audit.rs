@@ -4,7 +4,10 @@ use super::{is_set, switch};
 use anyhow::{Context, bail};
 use clap::{Arg, ArgMatches, Command};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use siskin_simulator::audit::{AuditReport, BltSettings, Check, Level, NoiseOn, Real, Settings, Verdict, audit};
+use siskin_accounting::correlated::Tree;
+use siskin_simulator::audit::{
+    AuditReport, BltSettings, Check, Level, NoiseOn, Real, Settings, TreeSettings, Verdict, audit,
+};
 use siskin_simulator::report::{WriteError, audit_json, check_writable, write_audit};
 use std::io::Write;
 use std::path::Path;
@@ -45,12 +48,17 @@ pub(super) fn command() -> Command {
         .arg(value("seed", "N", format!("of everything random (default {})", d.seed)))
         .arg(value("profile", "NAME", format!("who adds the noise: {} (default central)", names())))
         .arg(value("blt", "BUFFERS", "noise that is correlated over rounds, by a BLT of 1 to 4 buffers".to_owned()))
+        .arg(value("tree", "KIND", "noise that is correlated over rounds, by a tree: binary or honaker".to_owned()))
         .arg(value(
             "min-separation",
             "B",
-            "with --blt: rounds between participations of a device (default 4)".to_owned(),
+            "with --blt or --tree: rounds between participations of a device (default 4)".to_owned(),
         ))
-        .arg(value("participations", "K", "with --blt: participations of a device, at the most (default 3)".to_owned()))
+        .arg(value(
+            "participations",
+            "K",
+            "with --blt or --tree: participations of a device, at the most (default 3)".to_owned(),
+        ))
         .arg(value("levels", "LIST", "of 1, 2, 3 (default all)".to_owned()))
         .arg(value("dim", "N", format!("level 1: params, at most 65535 (default {})", d.dim)))
         .arg(value("devices", "N", format!("level 1: devices of the cohort (default {})", d.devices)))
@@ -113,9 +121,13 @@ fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
                 format!("--profile {name}: there is none of that name; it must be one of {}", names())
             })?;
     }
-    s.blt = blt(matches)?;
-    if s.blt.is_some() && s.profile != NoiseOn::Central {
-        bail!("--blt: only the server's noise is correlated over rounds; leave --profile out");
+    (s.blt, s.tree) = correlated(matches)?;
+    if s.profile != NoiseOn::Central {
+        for (given, name) in [(s.blt.is_some(), "blt"), (s.tree.is_some(), "tree")] {
+            if given {
+                bail!("--{name}: only the server's noise is correlated over rounds; leave --profile out");
+            }
+        }
     }
     set(matches, "seed", &mut s.seed)?;
     set(matches, "dim", &mut s.dim)?;
@@ -144,17 +156,27 @@ fn names() -> String {
     NoiseOn::NAMES.map(|(name, _)| name).join(", ")
 }
 
-fn blt(matches: &ArgMatches) -> anyhow::Result<Option<BltSettings>> {
-    let mut blt = BltSettings { buffers: 0, min_separation: 4, participations: 3 };
-    set(matches, "blt", &mut blt.buffers)?;
-    set(matches, "min-separation", &mut blt.min_separation)?;
-    set(matches, "participations", &mut blt.participations)?;
-    if matches.contains_id("blt") {
-        return Ok(Some(blt));
-    }
-    match ["min-separation", "participations"].into_iter().find(|name| matches.contains_id(name)) {
-        Some(name) => bail!("--{name}: it means something with --blt only"),
-        None => Ok(None),
+fn correlated(matches: &ArgMatches) -> anyhow::Result<(Option<BltSettings>, Option<TreeSettings>)> {
+    let (mut min_separation, mut participations, mut buffers) = (4, 3, 0);
+    set(matches, "blt", &mut buffers)?;
+    set(matches, "min-separation", &mut min_separation)?;
+    set(matches, "participations", &mut participations)?;
+    let tree = match matches.get_one::<String>("tree").map(String::as_str) {
+        None => None,
+        Some("binary") => Some(Tree::Binary),
+        Some("honaker") => Some(Tree::Honaker),
+        Some(other) => bail!("--tree {other}: there is none of that name; it must be binary or honaker"),
+    };
+    match (matches.contains_id("blt"), tree) {
+        (true, Some(_)) => bail!("--blt and --tree: noise is correlated by one of them"),
+        (true, None) => Ok((Some(BltSettings { buffers, min_separation, participations }), None)),
+        (false, Some(tree)) => Ok((None, Some(TreeSettings { tree, min_separation, participations }))),
+        (false, None) => {
+            match ["min-separation", "participations"].into_iter().find(|name| matches.contains_id(name)) {
+                Some(name) => bail!("--{name}: it means something with --blt or --tree only"),
+                None => Ok((None, None)),
+            }
+        }
     }
 }
 
