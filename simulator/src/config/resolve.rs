@@ -183,6 +183,8 @@ fn check(config: &RunConfig) -> Result<(), ConfigError> {
     for (key, got, min, max) in ranges {
         if !(got >= min && got <= max) {
             let flag = flag_of(key);
+            // Not with three hundred zeros.
+            let min = if min > 0.0 && min < 1e-12 { format!("{min:e}") } else { min.to_string() };
             let message = format!("it must be between {min} and {max}");
             return Err(ConfigError::Flag { flag, value: got.to_string(), message });
         }

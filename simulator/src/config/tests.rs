@@ -82,6 +82,7 @@ fn text_gets_a_recurrent_network_that_fits_it() {
 fn nonsense_is_named() {
     let message = |layers: &Layers| resolve(layers, None).unwrap_err().to_string();
     assert_eq!(message(&flags(&[("sparsity", "1.5")])), "--sparsity 1.5: it must be between 0 and 0.999");
+    assert_eq!(message(&flags(&[("dp_delta", "0")])), "--dp-delta 0: it must be between 1e-300 and 0.999");
     assert_eq!(message(&flags(&[("cohort", "many")])), "--cohort many: a whole number belongs here");
     assert!(message(&flags(&[("rounding", "up")])).contains("stochastic"));
     let file = |text: &str| Layers { file: Some(("r.toml".into(), text.parse().unwrap())), flags: vec![] };

@@ -202,6 +202,10 @@ fn run_in_pool(
         clock_ms += (record.virtual_time_s.unwrap_or(0.0) * 1e3) as u64;
         record.virtual_time_s = Some(clock_ms as f64 / 1e3);
         cost.report(largest);
+        if config.privacy.privacy == PrivacyMode::Els {
+            // The ledger's, of a user who always brings all examples; what the run states follows at its end.
+            record.epsilon = None;
+        }
         if (number + 1) % config.run.evaluate_every == 0 || number + 1 == config.fleet.rounds {
             let since = Instant::now();
             let round = server.open()?;

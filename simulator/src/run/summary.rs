@@ -280,7 +280,7 @@ fn privacy(config: &RunConfig, server: &Server) -> Result<PrivacyStatement, RunE
                 (Profile::Local, _) => "discrete Gaussian on the grid, all of it added by every device",
                 (Profile::Distributed, ShareNoise::Gaussian) => "discrete Gaussian on the grid, shared by the devices",
                 (Profile::Distributed, ShareNoise::Skellam) =>
-                    "Skellam on the grid, shared by the devices; not accounted yet",
+                    "Skellam on the grid, shared by the devices; the ledger of a run counts it as no noise, see `siskin account`",
             },
             match config.privacy.clipping {
                 Clipping::Adaptive => ", with the clip bit as one more coordinate of the bounded report",

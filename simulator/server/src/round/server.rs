@@ -419,7 +419,8 @@ impl Server {
 
     /// Discrete Gaussian noise is accounted as the continuous one of the same deviation: see
     /// [`LEAST_SHARE_DEVIATION`](siskin::checkin::LEAST_SHARE_DEVIATION) for what that leaves out. The ledger knows no Skellam noise,
-    /// which is less than Gaussian, so that it counts for none.
+    /// which is less than Gaussian, so that it counts for none; devices' own ledgers charge it by its proven bound, and
+    /// [`Release::Skellam`](siskin_accounting::Release::Skellam) accounts for it.
     fn event(&self) -> Event {
         let promise = self.promise().filter(|promise| promise.mechanism != NoiseMechanism::Skellam);
         let noise_multiplier =
