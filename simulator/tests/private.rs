@@ -106,6 +106,16 @@ fn examples_are_sampled_and_clipped_one_by_one() {
     assert!((6.0..9.0).contains(&examples), "{examples}");
     let last = els["rounds"].as_array().unwrap().last().unwrap()["epsilon"].as_f64().unwrap();
     assert!((last / epsilon - 1.0).abs() < 1e-3, "{last} and {epsilon}");
+    // While it runs it says nothing else: the ledger's, by users, is twice the target here.
+    let out = folder("els-progress");
+    let output = siskin(&format!(
+        "{} --rounds 5 --out {} --privacy els --epsilon 8",
+        SMALL.replace("quiet", "plain"),
+        out.display()
+    ));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("round ") && text.contains("reports"), "{text}");
+    assert!(text.lines().filter(|line| line.starts_with("round ")).all(|line| !line.contains("epsilon")), "{text}");
     // Without the coins of examples a device always moves the sum by all of them, and the noise must hide that.
     let all = report("els-all", "--privacy els --epsilon 8 --example-sampling 1");
     assert!(noise(&all) > 1.2 * noise(&els), "{} and {}", noise(&all), noise(&els));

@@ -3,8 +3,10 @@
 
 use crate::parts::{Fault, Parts};
 use rayon::prelude::*;
+use siskin_accounting::correlated::Tree;
 use siskin_simulator::audit::{
-    AuditError, AuditReport, BltSettings, Claim, Level, Mechanism, NoiseOn, OverRounds, Real, Run, Settings, audit,
+    AuditError, AuditReport, BltSettings, Claim, Level, Mechanism, NoiseOn, OverRounds, Real, Run, Settings,
+    TreeSettings, audit,
 };
 
 /// Small, with a clip norm that is not 1, or noise that is not scaled by it would look right, and so much noise that so few coins
@@ -161,6 +163,49 @@ fn fresh_noise_in_place_of_correlated_is_caught() {
     let report = audited(&NotCorrelated, &Settings { levels: vec![Level::Unit], ..correlated(7) });
     for name in ["variance of the noise", "rounds 1 to 8 apart are uncorrelated"] {
         assert!(report.failed().any(|c| c.name == name), "{name}: {:?}", failed(&report));
+    }
+}
+
+fn by_tree(tree: Tree, seed: u64) -> Settings {
+    let tree = TreeSettings { tree, min_separation: 3, participations: 4 };
+    Settings { tree: Some(tree), canary_rounds: 7, levels: vec![Level::Unit, Level::Canary], ..settings(seed) }
+}
+
+#[test]
+fn tree_noise_passes() {
+    for (tree, seed) in [(Tree::Binary, 10), (Tree::Honaker, 11)] {
+        let report = audited(&Real, &by_tree(tree, seed));
+        assert!(report.passed, "{tree:?}: {:?}", failed(&report));
+        assert!(report.mechanism.contains("binary tree"), "{}", report.mechanism);
+    }
+}
+
+/// Promises the noise of one tree and makes that of the other, of the same sensitivity.
+struct OtherTree;
+
+impl Mechanism for OtherTree {
+    fn name(&self) -> String {
+        "another tree".to_owned()
+    }
+
+    fn start(&self, claim: &Claim, seed: u64) -> Result<Box<dyn Run>, AuditError> {
+        let OverRounds::Tree { tree, participation } = claim.over_rounds else { panic!("no tree is claimed") };
+        let tree = if tree == Tree::Binary { Tree::Honaker } else { Tree::Binary };
+        Real.start(&Claim { over_rounds: OverRounds::Tree { tree, participation }, ..claim.clone() }, seed)
+    }
+}
+
+#[test]
+fn other_noise_in_place_of_a_trees_is_caught() {
+    let unit = |tree, seed| Settings { levels: vec![Level::Unit], ..by_tree(tree, seed) };
+    let report = audited(&NotCorrelated, &unit(Tree::Binary, 12));
+    assert!(report.failed().any(|c| c.name == "variance of the noise"), "{:?}", failed(&report));
+    assert!(report.failed().any(|c| c.name == "rounds 1 to 8 apart are uncorrelated"), "{:?}", failed(&report));
+    let report = audited(&Weak(0.9), &unit(Tree::Honaker, 13));
+    assert!(report.failed().any(|c| c.name == "variance of the noise"), "{:?}", failed(&report));
+    for (tree, seed) in [(Tree::Binary, 14), (Tree::Honaker, 15)] {
+        let report = audited(&OtherTree, &unit(tree, seed));
+        assert!(report.failed().any(|c| c.name == "variance of the noise"), "{tree:?}: {:?}", failed(&report));
     }
 }
 
