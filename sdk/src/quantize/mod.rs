@@ -24,6 +24,8 @@
 mod conditional;
 #[cfg(feature = "layered")]
 pub mod layered;
+#[cfg(feature = "fisher")]
+pub mod log_scale;
 mod subset;
 mod symbols;
 mod uniform;

@@ -25,7 +25,9 @@ pub enum Scheme {
     GammaNearest,
     /// The same with stochastic rounding.
     GammaStochastic,
-    /// The same with subtractive dither.
+    /// With stochastic rounding, at the step that clients vote for; of runs only.
+    GammaVoted,
+    /// With subtractive dither.
     GammaDithered,
     /// Nearest rounding and zstd.
     ZstdNearest,
@@ -112,6 +114,7 @@ impl Scheme {
             Self::SiskinWhole => "siskin, all coordinates",
             Self::GammaNearest => "run-length gamma, nearest",
             Self::GammaStochastic => "run-length gamma, stochastic",
+            Self::GammaVoted => "run-length gamma, voted",
             Self::GammaDithered => "run-length gamma, dithered",
             Self::ZstdNearest => "zstd, nearest",
             Self::Qsgd => "QSGD",
@@ -140,6 +143,7 @@ impl Scheme {
             | Self::SiskinWhole
             | Self::GammaNearest
             | Self::GammaStochastic
+            | Self::GammaVoted
             | Self::GammaDithered
             | Self::ZstdNearest
             | Self::Qsgd => Parameter::Step,
@@ -202,7 +206,7 @@ impl Scheme {
             Self::Siskin | Self::SiskinWhole => grid(RoundingKind::Stochastic { seed }, &coded)?,
             Self::SiskinNearest => grid(RoundingKind::Nearest, &coded)?,
             Self::GammaNearest => grid(RoundingKind::Nearest, &gamma)?,
-            Self::GammaStochastic => grid(RoundingKind::Stochastic { seed }, &gamma)?,
+            Self::GammaStochastic | Self::GammaVoted => grid(RoundingKind::Stochastic { seed }, &gamma)?,
             Self::GammaDithered => grid(RoundingKind::Dithered { seed }, &gamma)?,
             Self::ZstdNearest => grid(RoundingKind::Nearest, &|q| Some(8 * General::Zstd.encode(q).len()))?,
             Self::Qsgd => {
@@ -225,6 +229,13 @@ impl Scheme {
             Self::HalfGzip => General::Gzip.send_f16(&reals()),
             Self::HalfZstd => General::Zstd.send_f16(&reals()),
         })
+    }
+
+    /// Squared error and bits, both a param, of [`send`](Self::send).
+    pub fn cost(self, x: &[f32], shapes: &[[u32; 2]], parameter: f64, unit: f64, seed: u64) -> Option<(f64, f64)> {
+        let sent = self.send(x, shapes, parameter, unit, seed)?;
+        let params = x.len().max(1) as f64;
+        Some((squared_error(x, &sent.estimate).0 / params, sent.bits as f64 / params))
     }
 }
 

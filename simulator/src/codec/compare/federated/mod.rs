@@ -7,13 +7,21 @@
 //!
 //! Ours meets a budget as `siskin run --bits-per-param` does, by the server's own controller. A rival whose parameter is a step gets it
 //! from the server too: [`Follow`]. Both start at the step that meets the budget on the deltas of a first round that is thrown away,
-//! and follow the size of reports from then on. The others meet a budget by their definition. Points are
-//! drawn at the bits that they really cost. Headers are in nobody's bits; a scale that a rival sends with each report is.
+//! and follow the size of reports from then on; one ([`Scheme::GammaVoted`]) goes by its clients' votes, as published. The others meet a
+//! budget by their definition. Points are drawn at the bits that they really cost. Headers are in nobody's bits; a scale that a
+//! rival sends with each report is.
+//!
+//! # What votes cost in privacy
+//! A vote is a function of the delta before any noise. One user who comes or goes changes one count by 1, so that normal noise of
+//! deviation `v` on each count makes it a Gaussian mechanism of noise multiplier `v`, beside the sum's `z`: both together cost what
+//! one of `z / sqrt(1 + (z / v)^2)` costs, in every round. Without that noise, as published, no epsilon is left. siskin's server asks for no
+//! votes: its step follows the sizes of reports ([`siskin_server::round::Rate`]).
 
 mod follow;
 mod run;
 mod setting;
 mod verdict;
+mod vote;
 
 pub use follow::Follow;
 pub use setting::{Setting, load};
@@ -26,11 +34,12 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 /// The codecs of the table.
-pub const SCHEMES: [Scheme; 11] = [
+pub const SCHEMES: [Scheme; 12] = [
     Scheme::Siskin,
     Scheme::SiskinWhole,
     Scheme::GammaNearest,
     Scheme::GammaStochastic,
+    Scheme::GammaVoted,
     Scheme::GammaDithered,
     Scheme::TopK,
     Scheme::Eden,

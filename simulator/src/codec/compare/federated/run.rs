@@ -1,6 +1,7 @@
 //! One federated run with one codec.
 
 use super::super::scheme::{Parameter, Scheme, squared_error};
+use super::vote::{self, Ballots, Vote};
 use super::{Follow, Setting};
 use crate::codec::rivals::hadamard::Layout;
 use crate::fleet::{KeptMasks, Ledgers, Purpose, TimeModel, stream};
@@ -51,6 +52,7 @@ struct Ledger {
     bits: f64,
     error: f64,
     deltas: Vec<Vec<f32>>,
+    ballots: Ballots,
 }
 
 /// The codec in a report's place.
@@ -59,6 +61,8 @@ struct Stand {
     shared: Arc<Mutex<Ledger>>,
     /// None: the report stays, and its own bits are counted.
     scheme: Option<(Scheme, f64, f64)>,
+    /// What it asks of the device beside the report.
+    vote: Option<Vote>,
     /// Keeps deltas for a pilot.
     keep: bool,
     shapes: Vec<[u32; 2]>,
@@ -93,6 +97,13 @@ impl Substitute for Stand {
         ledger.bits += sent.bits as f64;
         let (error, square) = squared_error(&x, &sent.estimate);
         ledger.error += if square > 0.0 { error / square } else { 0.0 };
+        if let Some(vote) = self.vote {
+            ledger.bits += vote::BITS;
+            let choice = vote.choice(|step| scheme.cost(&x, &self.shapes, step, unit, seed));
+            if let Some(votes) = choice.and_then(|k| ledger.ballots.get_mut(k)) {
+                *votes += 1;
+            }
+        }
         symbols.clear();
         let most = f64::from(MAX_SYMBOL);
         let fine = |x: &f64| (x / f64::from(step)).round_ties_even().clamp(-most, most) as i32;
@@ -178,7 +189,8 @@ impl Pilot {
         let graph = field.server.open()?.offer.graph.clone();
         let shapes: Vec<[u32; 2]> = graph.tensors.iter().filter(|t| t.trained).map(|t| [t.rows, t.cols]).collect();
         let shared = Arc::new(Mutex::new(Ledger::default()));
-        let stand = Stand { shared: Arc::clone(&shared), scheme: None, keep: true, shapes: shapes.clone(), seed };
+        let stand =
+            Stand { shared: Arc::clone(&shared), scheme: None, vote: None, keep: true, shapes: shapes.clone(), seed };
         field.round(0, stand)?;
         let deltas = std::mem::take(&mut shared.lock().unwrap_or_else(PoisonError::into_inner).deltas);
         let square: f64 = deltas.iter().flatten().map(|x| f64::from(*x).powi(2)).sum();
@@ -196,6 +208,17 @@ impl Pilot {
         self.deltas.first().map_or(0, Vec::len)
     }
 
+    /// Squared error and bits, both a param, of a codec on the deltas.
+    fn cost(&self, scheme: Scheme, parameter: f64) -> Option<(f64, f64)> {
+        let mut costs =
+            self.deltas.iter().enumerate().map(|(i, delta)| {
+                scheme.cost(delta, &self.shapes, parameter, self.rms, self.seed.wrapping_add(i as u64))
+            });
+        let sum = costs.try_fold((0.0, 0.0), |sum: (f64, f64), cost| cost.map(|c| (sum.0 + c.0, sum.1 + c.1)))?;
+        let count = self.deltas.len().max(1) as f64;
+        Some((sum.0 / count, sum.1 / count))
+    }
+
     /// Bits a param of a codec on the deltas; a step is in their root mean squares.
     fn bits(&self, scheme: Scheme, parameter: f64) -> Option<f64> {
         let mut sum = 0.0;
@@ -211,6 +234,8 @@ enum Source {
     Fixed(f64),
     /// In root mean squares of the pilot's deltas.
     Follow(Follow),
+    /// The same.
+    Vote(Vote),
 }
 
 fn source(pilot: &Pilot, scheme: Scheme, budget: f64) -> Source {
@@ -219,7 +244,12 @@ fn source(pilot: &Pilot, scheme: Scheme, budget: f64) -> Source {
         Parameter::Step => {
             // QSGD has at least one level, so that its step ends at the norm.
             let most = if scheme == Scheme::Qsgd { (d as f64).sqrt() } else { 1e6 };
-            Source::Follow(Follow::new(budget, (1e-3, most), |step| pilot.bits(scheme, step)))
+            let found = Follow::new(budget, (1e-3, most), |step| pilot.bits(scheme, step));
+            if scheme == Scheme::GammaVoted {
+                Source::Vote(Vote::new(found.step, |step| pilot.cost(scheme, step)))
+            } else {
+                Source::Follow(found)
+            }
         }
         Parameter::Kept => {
             let index = d.next_power_of_two().trailing_zeros();
@@ -270,14 +300,20 @@ pub(super) fn run(
         let parameter = match &source {
             Source::Fixed(parameter) => *parameter,
             Source::Follow(follow) => follow.step,
+            Source::Vote(vote) => vote.step,
         };
+        let vote = if let Source::Vote(vote) = &source { Some(*vote) } else { None };
         let rival = scheme.filter(|_| !ours).map(|scheme| (scheme, parameter, pilot.rms));
         let seed = stream_seed(pilot.seed, number);
         let stand =
-            Stand { shared: Arc::clone(&shared), scheme: rival, keep: false, shapes: pilot.shapes.clone(), seed };
+            Stand { shared: Arc::clone(&shared), scheme: rival, vote, keep: false, shapes: pilot.shapes.clone(), seed };
         let bits = field.round(number, stand)?;
-        if let Source::Follow(follow) = &mut source {
-            follow.observe(bits);
+        match &mut source {
+            Source::Fixed(_) => {}
+            Source::Follow(follow) => follow.observe(bits),
+            Source::Vote(vote) => {
+                vote.count(&std::mem::take(&mut shared.lock().unwrap_or_else(PoisonError::into_inner).ballots));
+            }
         }
         if number + averaged >= rounds {
             accuracy += field.accuracy()? / f64::from(averaged);
