@@ -88,7 +88,7 @@ impl Source for Unknown {
 }
 
 /// The columns of one row's live coordinates.
-trait Row: Copy {
+pub(super) trait Row: Copy {
     fn column(self, place: usize) -> usize;
     fn load(self, state: &State<'_>, start: usize, len: usize) -> Columns;
     fn store(self, state: &mut State<'_>, block: &Columns, start: usize, len: usize);
@@ -169,7 +169,7 @@ pub(super) enum Stop {
 }
 
 /// Codes one row of live coordinates: behind the first so many of the tensor, so many.
-trait WalkRow: Copy {
+pub(super) trait WalkRow: Copy {
     fn row<B: Bins, S: Source, R: Row>(
         self,
         bins: &mut B,
@@ -195,7 +195,6 @@ pub(super) struct Part {
 
 /// Codes all rows of a checked support; `each` hears of every nonzero symbol, by its index in the tensor.
 #[inline(always)]
-#[allow(private_bounds, reason = "the two ways are those above")]
 pub(super) fn walk<B: Bins, S: Source, W: WalkRow>(
     bins: &mut B,
     state: &mut State<'_>,
@@ -316,7 +315,7 @@ impl WalkRow for Part {
 
 /// Codes a block of `len` coordinates behind `start` others of its row; `index` is where each stands in the tensor.
 #[inline(always)]
-fn block<B: Bins>(
+pub(super) fn block<B: Bins>(
     bins: &mut B,
     state: &mut State<'_>,
     columns: &mut Columns,

@@ -140,6 +140,47 @@ pub(super) struct Model<'a> {
     phase: u32,
 }
 
+/// All that a model knows, to go back to: 4 KB.
+#[cfg(feature = "rdo")]
+pub(super) struct Memory {
+    weights: [[i32; INPUTS]; SETS],
+    chances: [u16; CELLS],
+    counts: [u8; CELLS],
+    averages: (i32, u32, u32, u32),
+    before: ([u32; 2], u8, i32),
+}
+
+#[cfg(feature = "rdo")]
+impl Memory {
+    pub(super) const NONE: Self = Self {
+        weights: [[0; INPUTS]; SETS],
+        chances: [0; CELLS],
+        counts: [0; CELLS],
+        averages: (0, 0, 0, 0),
+        before: ([0; 2], 0, 0),
+    };
+}
+
+#[cfg(feature = "rdo")]
+impl Model<'_> {
+    /// Rates of a row stay where they are.
+    pub(super) fn save(&self, memory: &mut Memory) {
+        memory.weights = *self.mixer.weights;
+        memory.chances = *self.mixer.chances;
+        memory.counts = *self.mixer.counts;
+        memory.averages = (self.all, self.all_log, self.row, self.blocks);
+        memory.before = (self.last, self.left, self.vote);
+    }
+
+    pub(super) fn restore(&mut self, memory: &Memory) {
+        *self.mixer.weights = memory.weights;
+        *self.mixer.chances = memory.chances;
+        *self.mixer.counts = memory.counts;
+        (self.all, self.all_log, self.row, self.blocks) = memory.averages;
+        (self.last, self.left, self.vote) = memory.before;
+    }
+}
+
 /// Where a coordinate is.
 #[derive(Clone, Copy)]
 pub(super) struct Place {

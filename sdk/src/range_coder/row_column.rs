@@ -58,6 +58,14 @@ pub struct Encoder<'a> {
     failed: Option<CodeError>,
 }
 
+/// What the scratch memory of one that writes lacks.
+pub(super) fn scratch_error(error: ScratchError) -> CodeError {
+    match error {
+        ScratchError::Short { expected, got } => CodeError::Scratch { expected, got },
+        ScratchError::Misaligned => CodeError::Misaligned { expected: SCRATCH_ALIGN },
+    }
+}
+
 /// Walks a tensor behind `before` live coordinates.
 #[inline(always)]
 fn walk_part<B: Bins, S: Source>(
@@ -94,10 +102,7 @@ impl<'a> Encoder<'a> {
     /// # Errors
     /// [`CodeError::Scratch`], [`CodeError::Misaligned`].
     pub fn begin(out: &'a mut [u8], scratch: &'a mut [u8]) -> Result<Self, CodeError> {
-        let state = State::new(scratch).map_err(|error| match error {
-            ScratchError::Short { expected, got } => CodeError::Scratch { expected, got },
-            ScratchError::Misaligned => CodeError::Misaligned { expected: SCRATCH_ALIGN },
-        })?;
+        let state = State::new(scratch).map_err(scratch_error)?;
         let (capacity, bins) = (out.len(), ByteEncoder::new(out));
         Ok(Self { capacity, bins, state, live: 0, begun: false, subset: None, failed: None })
     }

@@ -3,6 +3,7 @@
 use super::rivals::rounding;
 use super::{CodecError, Coder, Update};
 use siskin::quantize::{MAX_SYMBOL, Quantized, Rounding, Step, Uniform, quantize_in_place};
+use siskin::range_coder::{EntropyCoder, FINE, RowColumn, Support, optimise};
 use std::path::Path;
 
 /// How reals become symbols.
@@ -71,6 +72,20 @@ pub fn symbols_of(values: &[f32], step: Step, rounding: RoundingKind) -> (Vec<i3
     let mut values = values.to_vec();
     let Quantized { symbols, saturated, .. } = quantize_in_place(&mut values, step, rounding);
     (symbols.to_vec(), saturated)
+}
+
+/// Symbols of `values` by rounding that weighs error against bits ([`optimise`]); `None` where the step is too fine for them.
+pub fn optimised_symbols(values: &[f32], shapes: &[[u32; 2]], step: Step, price: u32) -> Option<Vec<i32>> {
+    let fine = Step::new(step.get() / FINE as f32).ok()?;
+    let (mut symbols, saturated) = symbols_of(values, fine, RoundingKind::Nearest);
+    if saturated > 0 {
+        return None;
+    }
+    let tensors = shapes.iter().map(|[rows, cols]| Support::dense(*rows, *cols)).collect::<Result<Vec<_>, _>>().ok()?;
+    let bytes = RowColumn::required_scratch(shapes.iter().map(|shape| shape[1]).max().unwrap_or(0));
+    let mut words = vec![0u32; bytes.div_ceil(4)];
+    let scratch: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
+    optimise(&tensors, &mut symbols, price, scratch.get_mut(..bytes)?).ok().map(|_| symbols)
 }
 
 /// The dither of a seed, uniform on `[-1/2, 1/2)`.

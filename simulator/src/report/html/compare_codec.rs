@@ -63,7 +63,7 @@ pub fn codec_pictures(comparison: &Comparison) -> Vec<(String, String)> {
 /// Class of a codec's line.
 fn class(scheme: Option<Scheme>) -> &'static str {
     match scheme {
-        Some(Scheme::Siskin | Scheme::SiskinNearest | Scheme::SiskinWhole) => "s1",
+        Some(Scheme::Siskin | Scheme::SiskinNearest | Scheme::SiskinOptimised | Scheme::SiskinWhole) => "s1",
         Some(Scheme::GammaStochastic) => "s2",
         Some(Scheme::GammaNearest) => "s3",
         Some(Scheme::TopK | Scheme::TopKIdeal) => "s4",
