@@ -64,7 +64,7 @@ pub fn codec_pictures(comparison: &Comparison) -> Vec<(String, String)> {
 fn class(scheme: Option<Scheme>) -> &'static str {
     match scheme {
         Some(Scheme::Siskin | Scheme::SiskinNearest | Scheme::SiskinOptimised | Scheme::SiskinWhole) => "s1",
-        Some(Scheme::GammaStochastic) => "s2",
+        Some(Scheme::GammaStochastic | Scheme::GammaVoted) => "s2",
         Some(Scheme::GammaNearest) => "s3",
         Some(Scheme::TopK | Scheme::TopKIdeal) => "s4",
         Some(Scheme::Eden | Scheme::EdenCoded) => "s5",
@@ -254,7 +254,9 @@ fn accuracy_chart(report: &federated::Report) -> Panel {
         let points = report.points.iter().filter(|p| p.scheme == Some(scheme));
         let mut points: Vec<_> = points.map(|p| (p.bits.mean, p.accuracy.mean, p.accuracy.half_width)).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        series.push(Means { name: scheme.name(), class: class(Some(scheme)), dashed: false, points });
+        // Of two forms of one codec, which share a colour, the lesser one.
+        let dashed = matches!(scheme, Scheme::SiskinWhole | Scheme::GammaVoted | Scheme::EdenCoded);
+        series.push(Means { name: scheme.name(), class: class(Some(scheme)), dashed, points });
     }
     let plain = report.points.iter().filter(|p| p.scheme.is_none());
     // Its own place would be 32 bits; as a reference it holds everywhere.
@@ -268,7 +270,7 @@ fn accuracy_chart(report: &federated::Report) -> Panel {
         round_ticks: true,
         log: false,
         series,
-        note: "Error bars are 95 % intervals of the mean over seeds (Student's t); the dashed line is no compression.",
+        note: "Error bars are 95 % intervals of the mean over seeds (Student's t); the dashed black line is no compression, other dashed ones are another form of the codec of that colour.",
     }
     .panel()
 }
