@@ -87,7 +87,7 @@ suite_aarch64() {
     local triple=aarch64-unknown-linux-gnu proof=model::kernel::tests::registers::on_aarch64_the_registers_are_those_of_neon
     if [[ $(rustc -vV | awk '/^host:/ { print $2 }') != "$triple" ]]; then
         need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu || return 0
-        need_file /usr/aarch64-linux-gnu/lib/libc.so.6 libc6-dev-arm64-cross || return 0
+        need_file /usr/aarch64-linux-gnu/lib/Scrt1.o libc6-dev-arm64-cross || return 0
         need qemu-aarch64 qemu-user || return 0
         need_std "$triple" || return 0
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
