@@ -2,8 +2,8 @@
 //! small for the coder.
 //!
 //! A [`LogScale`] cuts each octave below its largest value into `2^(bits - 4)` levels, so that its `2^bits - 1` levels reach down 15 to
-//! 16 octaves; below them there is one level more, which is zero. Levels are read off the bits of an IEEE 754 binary32, exponent and first bits of the fraction, so that there is no
-//! logarithm to compute, and all targets agree.
+//! 16 octaves; below them there is one level more, which is zero. Levels are read off the bits of an IEEE 754 binary32, exponent and
+//! first bits of the fraction, so that there is no logarithm to compute, and all targets agree.
 //!
 //! The Fisher information of a layer's weight is a mean of products of squared activations and squared errors: nearly that of a row and
 //! a column, whose logarithm is a sum. [`predict`] replaces each level by what is left of it after such a sum, which it learns from the
