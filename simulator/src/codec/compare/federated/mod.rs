@@ -136,7 +136,7 @@ fn cases(options: &Options) -> Vec<Case> {
             _ => {
                 let fits = |budget: &&f64| match scheme {
                     Scheme::Eden => **budget <= 4.0,
-                    // Below a bit its step leaves nothing but zeros, and the form above is the better one.
+                    // It goes lower, and is better there than the form above; the table was not run for it yet.
                     Scheme::EdenCoded => **budget >= 1.0,
                     // With more, nothing is left out anyway.
                     Scheme::SiskinWhole => **budget < 1.0,
