@@ -302,7 +302,7 @@ fn counting() -> String {
 fn text_is_learned_the_same_with_any_number_of_threads() {
     let dir = folder("text");
     std::fs::write(dir.join("count.tsv"), counting()).unwrap();
-    let flags = "--rounds 30 --cohort 6 --window 16 --model embedding:6,gru:12,point --batch 2 --epochs 2 --sparsity 0.3 \
+    let flags = "--rounds 45 --cohort 6 --window 16 --model embedding:6,gru:12,point --batch 2 --epochs 2 --sparsity 0.3 \
                  --learning-rate 0.01 --step 0.1";
     let flags: Vec<&str> = flags.split_whitespace().collect();
     let with = |data: &str, out: &str, more: &[&str]| {

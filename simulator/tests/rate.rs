@@ -43,12 +43,24 @@ fn holds(report: &Value, budget: f64) {
 
 #[test]
 fn budgets_are_held_from_round_five_on() {
-    for budget in [0.03, 0.1, 0.6, 4.0] {
+    for (budget, rounding) in [
+        (0.03, "auto"),
+        (0.1, "auto"),
+        (0.03, "stochastic"),
+        (0.1, "stochastic"),
+        (0.6, "auto"),
+        (4.0, "auto"),
+        (0.3, "rotated"),
+    ] {
         let (report, summary) = report(
-            &format!("bits-{budget}"),
-            &format!("--noise-multiplier 0 --sparsity 0.3 --bits-per-param {budget}"),
+            &format!("bits-{budget}-{rounding}"),
+            &format!("--noise-multiplier 0 --sparsity 0.3 --bits-per-param {budget} --rounding {rounding}"),
         );
         holds(&report, budget);
+        if rounding == "rotated" || (rounding == "auto" && budget <= 0.1) {
+            // Nothing is searched for: as many signs as there is room for, from the first round on.
+            assert!(bits(&report).iter().all(|b| (b / budget - 1.0).abs() <= 0.06), "{:?}", bits(&report));
+        }
         // Where all coordinates have enough hangs on the deltas; somewhere between 0.1 bit and 4.
         let kept: Vec<f64> = rounds(&report, "part_kept").skip(4).map(|kept| kept.as_f64().unwrap_or(1.0)).collect();
         assert!(budget > 0.1 || kept.iter().all(|kept| *kept < 0.5), "{budget}: {kept:?}");
@@ -58,6 +70,24 @@ fn budgets_are_held_from_round_five_on() {
             "{summary}"
         );
         assert!(summary.contains("8 of 8 rounds within 10 %"), "{summary}");
+    }
+}
+
+#[test]
+fn signs_are_refused_where_they_do_not_go() {
+    for (flags, why) in [
+        ("--bits-per-param 0.05 --rounding rotated", "noise multiplier is 2, it must be 0"),
+        (
+            "--noise-multiplier 0 --bits-per-param 0.05 --rounding rotated --keep 0.5",
+            "keep is 0.5, it must be left out",
+        ),
+        ("--noise-multiplier 0 --rate-slope 3 --rounding rotated", "it must be fixed, or a budget of bits"),
+        ("--noise-multiplier 0 --bits-per-param 0.05 --rounding rotated --clipping adaptive", "bit share is"),
+    ] {
+        let out = folder("refused-signs");
+        let output = siskin(&format!("{DIGITS} --rounds 2 --out {} {flags}", out.display()));
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && message.contains(why), "{flags}: {message}");
     }
 }
 

@@ -210,6 +210,12 @@ pub(crate) fn profiles() -> Vec<Profile> {
         s.quantization = Quantization { step: 0.6, rounding: Rounding::Stochastic, keep };
         s
     };
+    // The server lays the step.
+    let signs = |keep: f32, mut s: Settings| {
+        s.privacy = Privacy::new(0.5, siskin::checkin::Profile::Central);
+        s.quantization = Quantization { step: 1.0, rounding: Rounding::Rotated, keep };
+        s
+    };
     let half = |mut s: Settings| {
         s.privacy = Privacy::new(0.5, siskin::checkin::Profile::Central);
         s
@@ -237,6 +243,8 @@ pub(crate) fn profiles() -> Vec<Profile> {
         profile("mlp-blocks-rigl-70", mlp(), stochastic(blocks(rigl(base(), 0.7, 1.0), 0.7, 1.0))),
         profile("mlp-sparse-80-part", mlp(), part(0.3, pruned(base(), 0.8, 1.0))),
         profile("mlp-blocks-70-part", mlp(), part(0.4, blocks(base(), 0.7, 1.0))),
+        profile("mlp-dense-signs", mlp(), signs(0.1, base())),
+        profile("mlp-blocks-70-signs", mlp(), signs(0.3, blocks(base(), 0.7, 1.0))),
         profile("cnn-masked-50-adaptive-part", cnn(), adaptive(0.1)(part(0.5, pruned(base(), 0.5, 0.0)))),
     ]
 }

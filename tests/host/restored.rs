@@ -2,8 +2,9 @@
 
 use crate::kill::{FRAME, SEED, World, play_killed};
 use crate::problem::{Profile, profiles};
+use siskin::quantize::Carried;
 use siskin::range_coder::{EntropyCoder, RowColumn};
-use siskin::report::{ROTATED_COLUMNS, Report, symbols_of};
+use siskin::report::{ROTATED_COLUMNS, Report};
 
 /// The symbols of the report of a session that was saved before it had a plan.
 fn symbols(profile: &Profile, saved: &[u8], examples: u64) -> Vec<i64> {
@@ -13,10 +14,10 @@ fn symbols(profile: &Profile, saved: &[u8], examples: u64) -> Vec<i64> {
     play_killed(&mut world, Some(saved.to_vec()), &|_| false);
     let bytes = world.report.expect("a report");
     let offer = &round.offer;
-    let mut symbols = vec![0; symbols_of(&offer.plan.privacy, &offer.graph)];
+    let mut symbols = vec![0; offer.plan.symbols(offer.graph.live)];
     let mut scratch = vec![0; RowColumn::required_scratch(ROTATED_COLUMNS)];
     let each = |at: usize, symbol: i32| symbols[at] = i64::from(symbol);
-    Report::parse(&bytes).unwrap().symbols(&offer.graph, &offer.patterns(), None, &mut scratch, each).unwrap();
+    Report::parse(&bytes).unwrap().symbols(&offer.graph, &offer.patterns(), &Carried::All, &mut scratch, each).unwrap();
     symbols
 }
 

@@ -4,6 +4,7 @@ use crate::device::{Lent, play, play_in};
 use crate::problem::{self, Examples, config, distributed, mlp, momentum, profiles, rng, server, settings};
 use crate::reference;
 use siskin::checkin::{Clipping, Privacy, Profile, Quantization, Rounding, ShareNoise, Weighting};
+use siskin::quantize::Carried;
 use siskin::quantize::Step;
 use siskin::report::Report;
 use siskin::session::Outcome;
@@ -276,7 +277,7 @@ fn a_decoded_report_is_the_reference_on_the_grid() {
     let step = Step::new(s.quantization.step).unwrap();
     let mut scratch = vec![0; 8192];
     report
-        .symbols(&round.offer.graph, &round.offer.patterns(), None, &mut scratch, |i, q| {
+        .symbols(&round.offer.graph, &round.offer.patterns(), &Carried::All, &mut scratch, |i, q| {
             decoded[i] = step.dequantize(q);
         })
         .unwrap();

@@ -95,6 +95,44 @@ fn the_mean_of_parts_is_unbiased() {
     }
 }
 
+/// The same for signs of rotated deltas: the mean of many reports comes near the delta as the root of their number, and the error of
+/// one is that of a normal vector's largest tenth.
+#[test]
+fn the_mean_of_signs_is_unbiased() {
+    let (devices, part) = (1000, 0.1);
+    let mut s = settings();
+    s.cohort = devices;
+    (s.training.batch, s.training.epochs, s.training.optimizer) = (64, 1, momentum(0.0));
+    s.quantization = Quantization { step: 1.0, rounding: Rounding::Rotated, keep: part };
+    s.privacy.clip_norm = 0.2;
+    let mut server = server(s.clone(), &mlp(), 1024);
+    let before = server.model().params().to_vec();
+    let live = vec![true; before.len()];
+    let examples = Examples::new(&mlp(), 1, 20);
+    let want = reference::delta(&before, &live, &[16, 12, 4], &s.training, &examples);
+    let square = want.iter().map(|v| v * v).sum::<f64>();
+    assert!((0.03..0.199).contains(&square.sqrt()), "{}", square.sqrt());
+    let round = server.open().unwrap();
+    for d in 0..u64::from(devices) {
+        assert_eq!(play(&round, &config(1024), d, &mut examples.store()).outcome, Outcome::Accepted);
+    }
+    let closed = server.close(round, &mut rng(0)).unwrap();
+    assert_eq!(closed.counts.accepted, u64::from(devices));
+    let (mut error, mut along) = (0.0, 0.0);
+    for (i, want) in want.iter().enumerate() {
+        let got = f64::from(before[i]) - f64::from(server.model().params()[i]);
+        error += (got - want).powi(2) / square;
+        along += got * want / square;
+    }
+    // Each report's projection is the delta's square, but for its scale's 8 bits.
+    assert!((along - 1.0).abs() < 1e-3, "{along}");
+    // 4 phi(t)^2 / p = 0.425 at p = 0.1, so that an error of 1.35 is left. 256 squares of normal errors have a relative deviation of
+    // 0.09, a rotation of 256 coordinates is not quite normal, and a bias of more than a fiftieth of the norm would show.
+    assert_eq!(before.len(), 256);
+    let stated = 1.0 / 0.425 - 1.0;
+    assert!((error * f64::from(devices) / stated - 1.0).abs() < 0.35, "{} of {stated}", error * f64::from(devices));
+}
+
 /// The same with rounding to the nearest is biased: the test above can fail.
 #[test]
 fn rounding_to_the_nearest_loses_what_is_small() {

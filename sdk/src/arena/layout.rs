@@ -1,7 +1,7 @@
 //! The byte plan: every purpose, exact, before training starts.
 
 use super::ALIGNMENT;
-use crate::checkin::{Clipping, Path, Plan, PlanError, masks_len};
+use crate::checkin::{Clipping, Path, Plan, PlanError, Rounding, masks_len, parts};
 use crate::model::Graph;
 use crate::range_coder::{self, EntropyCoder};
 use core::ops::Range;
@@ -110,8 +110,9 @@ impl MemoryPlan {
         let probe = next(8 * crate::optim::probe::kept_len(graph, plan.upload.probe));
         let local = next(4 * graph.stored);
         // Where a report has more symbols than coordinates: rotated, or with a bit.
-        let more_than_live = plan.privacy.distributed().is_some() || plan.privacy.bit_share().is_some();
-        let symbols = if more_than_live { plan.privacy.symbols(graph.live) } else { 0 };
+        let signs = parts::ROTATED.here && plan.quantization.rounding == Rounding::Rotated;
+        let more_than_live = plan.privacy.distributed().is_some() || plan.privacy.bit_share().is_some() || signs;
+        let symbols = if more_than_live { plan.symbols(graph.live) } else { 0 };
         // Regions follow each other without a gap but for the alignment, which the padding begins behind.
         let padding = next(symbols.saturating_mul(4).saturating_sub(align(local.len)));
         let delta = Region::new(local.start, local.len.max(symbols.saturating_mul(4)));
@@ -120,12 +121,17 @@ impl MemoryPlan {
         let clips_examples = matches!(plan.privacy.clipping, Clipping::Examples { .. });
         let example = next(if clips_examples { 4 * graph.trained } else { 0 });
         // Symbols take less than the 4 bytes of a parameter, but there may be more of them than parameters.
-        let more = if symbols > 0 { range_coder::RowColumn::encoded_bound(symbols) } else { 0 };
+        let coded = if signs {
+            crate::quantize::rotated::encoded_bound(&plan.quantization, graph.live)
+        } else {
+            range_coder::RowColumn::encoded_bound(plan.symbols(graph.live))
+        };
+        let more = if symbols > 0 { coded } else { 0 };
         let more = more.saturating_sub(global.len + moments.len + example.len);
         let growth = crate::report::growth_bound(graph, plan.upload.probe);
         let header = next((crate::report::MAX_HEADER + growth).saturating_add(more));
         let bound = crate::report::MAX_HEADER + growth;
-        let bound = bound.saturating_add(range_coder::RowColumn::encoded_bound(plan.privacy.symbols(graph.live)));
+        let bound = bound.saturating_add(coded);
         // Blocks are put into the order of rows with the memory of `global`.
         let blocks = graph.tensors.iter().any(|t| t.path == Path::Block);
         let report = Region::new(global.start, bound.max(if blocks { global.len } else { 0 }).min(at - global.start));
@@ -271,11 +277,7 @@ mod tests {
             model: spec,
             training: crate::checkin::Training::sgd(1, 1024, 1.0),
             privacy: crate::checkin::Privacy::new(1.0, crate::checkin::Profile::Central),
-            quantization: crate::checkin::Quantization {
-                step: 1.0,
-                rounding: crate::checkin::Rounding::Nearest,
-                keep: 1.0,
-            },
+            quantization: crate::checkin::Quantization { step: 1.0, rounding: Rounding::Nearest, keep: 1.0 },
             upload: crate::checkin::Upload { weighting: crate::checkin::Weighting::Uniform, max_bytes: 1000, probe: 0 },
         };
         let memory = MemoryPlan::new(&plan, &graph, 1024);

@@ -5,7 +5,7 @@
 //! false in front of it, so that it is dead and no image has it. A plan that asks for it is refused when it is read or laid
 //! out, before such a place is reached.
 
-use super::{ClientOptimizer, Clipping, LayerSpec, Loss, Path, Plan, PlanError, Profile};
+use super::{ClientOptimizer, Clipping, LayerSpec, Loss, Path, Plan, PlanError, Profile, Rounding};
 
 /// A part of the sdk and the feature that brings it.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +50,7 @@ parts! {
     GROWTH: "growth", "growth probe";
     CLIPPING: "clipping", "clipping but of the whole delta";
     SUBSET: "subset", "report of a part of the coordinates";
+    ROTATED: "rotated", "signs of rotated deltas";
     DISTRIBUTED: "distributed", "shared noise";
 }
 
@@ -103,7 +104,8 @@ impl Plan {
             (ADAM, matches!(self.training.optimizer, ClientOptimizer::Adam { .. })),
             (GROWTH, self.upload.probe > 0),
             (CLIPPING, self.privacy.clipping != Clipping::Delta),
-            (SUBSET, self.quantization.keep != 1.0),
+            (SUBSET, self.quantization.keep != 1.0 && self.quantization.rounding != Rounding::Rotated),
+            (ROTATED, self.quantization.rounding == Rounding::Rotated),
             (DISTRIBUTED, matches!(self.privacy.profile, Profile::Distributed(_))),
         ];
         needed.into_iter().filter(|(_, needed)| *needed).try_for_each(|(part, _)| part.check())

@@ -1,10 +1,10 @@
 //! The plan: what a device computes in one round, as the server sends it.
 
-use super::{Loss, ModelSpec, Population, Privacy, Profile};
+use super::{Loss, ModelSpec, Population, Privacy, Profile, parts};
 use crate::model::Graph;
-use crate::privacy::GridBoundError;
 use crate::privacy::sample::DeviationError;
-use crate::report::symbols_of;
+use crate::privacy::{GridBound, GridBoundError, rotated_len};
+use crate::quantize::rotated::count;
 use crate::wire::{Reader, WireError};
 use serde::{Deserialize, Serialize};
 
@@ -133,14 +133,18 @@ pub struct Quantization {
     /// How a value goes to a grid point.
     pub rounding: Rounding,
     /// Part of the live coordinates that a report carries, in [2^-16, 1]; which, anew for each report, is drawn from the
-    /// task's number, which both sides know ([`Subset`](crate::quantize::Subset)). 1, all of them, wherever noise is promised.
+    /// task's number, which both sides know ([`Subset`](crate::quantize::Subset)). 1, all of them, wherever noise is promised. Where
+    /// rounding is [`Rounding::Rotated`], the part of the rotated coordinates whose signs travel.
     pub keep: f32,
 }
 
 impl Quantization {
     /// A number of coordinates of `live` that is kept with a probability of all but 10^-9, at least: the mean and six standard
-    /// deviations.
+    /// deviations. Where rounding is rotated it is exact.
     pub fn most_kept(&self, live: usize) -> usize {
+        if parts::ROTATED.here && self.rounding == Rounding::Rotated {
+            return count(self.keep, rotated_len(live));
+        }
         let mean = f64::from(self.keep) * live as f64;
         if self.keep >= 1.0 { live } else { ((mean + 6.0 * libm::sqrt(mean) + 12.0) as usize).min(live) }
     }
@@ -153,6 +157,9 @@ pub enum Rounding {
     Stochastic,
     /// To the nearest, ties to even: smaller error of one report, but biased.
     Nearest,
+    /// The signs of the largest rotated coordinates and one scale for all ([`rotated`](crate::quantize::rotated)), a whole number of
+    /// steps: for less than about half a bit a coordinate. Only where no noise is promised, and without a clip bit.
+    Rotated,
 }
 
 /// Most entries of one matrix in a growth probe.
@@ -261,7 +268,7 @@ impl Plan {
     /// Magic and version that begin an encoded plan.
     pub(crate) const MAGIC: [u8; 4] = *b"SKPL";
     /// Version of the encoding.
-    pub const VERSION: u8 = 3;
+    pub const VERSION: u8 = 4;
 
     /// Writes the plan and returns its length in bytes.
     ///
@@ -338,8 +345,19 @@ impl Plan {
     /// # Errors
     /// [`PlanError::OutOfRange`] names the field.
     pub fn check_coordinates(&self, graph: &Graph) -> Result<(), PlanError> {
-        let coordinates = symbols_of(&self.privacy, graph);
-        self.privacy.check_examples(&self.training, self.quantization.step, coordinates)
+        if parts::ROTATED.here && self.quantization.rounding == Rounding::Rotated {
+            let travelling = self.quantization.most_kept(graph.live);
+            GridBound::of(&self.privacy, &self.quantization, travelling).map_err(PlanError::Grid)?;
+        }
+        self.privacy.check_examples(&self.training, self.quantization.step, self.symbols(graph.live))
+    }
+
+    /// Number of symbols of a report of `live` coordinates: so many, one for the clip bit, or as many as their rotation has.
+    pub const fn symbols(&self, live: usize) -> usize {
+        match self.quantization.rounding {
+            Rounding::Rotated if parts::ROTATED.here => rotated_len(live),
+            _ => self.privacy.symbols(live),
+        }
     }
 
     /// A short fingerprint of the encoded plan, for logs and report headers; it is not a cryptographic hash.

@@ -1,7 +1,7 @@
 //! Bound and noise of a report, as a plan states them.
 
 use super::plan::within;
-use super::{PlanError, Quantization, RateSchedule, Rounding, Training, Weighting};
+use super::{PlanError, Quantization, RateSchedule, Rounding, Training, Weighting, parts};
 use crate::privacy::{GridBound, check, rotated_len, share};
 use serde::{Deserialize, Serialize};
 
@@ -197,6 +197,14 @@ impl Privacy {
         if !self.leaves_room() {
             // Of a part of a report no noise is accounted for, and a rotated coordinate is a part of them all.
             within("quantization.keep, with noise or rotated", grid.keep, 1.0, 1.0)?;
+        }
+        if parts::ROTATED.here && grid.rounding == Rounding::Rotated {
+            within("privacy.noise_multiplier, with signs of rotated deltas", self.noise_multiplier, 0.0, 0.0)?;
+            if self.distributed().is_some() {
+                return Err(PlanError::OutOfRange { field: "privacy.profile, with signs of rotated deltas", got: 2.0 });
+            }
+            let share = self.bit_share().unwrap_or(0.0);
+            within("privacy.clipping.bit_share, with signs of rotated deltas", share, 0.0, 0.0)?;
         }
         if let Some(share) = self.bit_share() {
             within("privacy.clipping.bit_share", share, 1e-6, MAX_BIT_SHARE)?;

@@ -1,8 +1,9 @@
 //! The bound of a report as an integer: what leaves the device is compared with it, exactly.
 
-use crate::checkin::{Privacy, Quantization, Rounding};
+use crate::checkin::{Privacy, Quantization, Rounding, parts};
 use crate::model::kernel::{Work, wide};
 use crate::quantize::MAX_SYMBOL;
+use crate::quantize::rotated::largest_scale;
 use core::fmt;
 
 /// `12 ln 10`: what rounding adds is above the bound of a plan without noise with a probability of at most 10^-12.
@@ -28,6 +29,8 @@ const TAIL: f64 = 27.631_021_115_928_547;
 /// so that the sum is above `S^2 + A + t` with probability at most `e^-L` for `t = L M / 3 + sqrt((L M / 3)^2 + 2 L V)` (Bernstein's
 /// inequality: Boucheron, Lugosi, Massart 2013, "Concentration inequalities", corollary 2.11); here that is 10^-12. It is also never
 /// above `(S + sqrt(d))^2`. The lower one of both is the bound; a draw beyond it becomes the zero vector. No other report is changed.
+///
+/// Of the signs of rotated deltas it is that of the largest scale ([`largest_scale`]), in the rotated basis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GridBound {
     units: u64,
@@ -103,6 +106,17 @@ impl GridBound {
             return Err(GridBoundError { clip_norm, step });
         };
         // With room for the rounding of single precision.
+        if parts::ROTATED.here && grid.rounding == Rounding::Rotated {
+            // Of the rotated symbols, all of one magnitude.
+            let largest = u64::from(largest_scale(clip_norm, step, coordinates));
+            // A little more than the root, as below.
+            let norm = libm::sqrt((largest * largest) as f64 * coordinates as f64) * 65_536.0 * (1.0 + 1e-12) + 1.0;
+            return if largest > 0 {
+                Ok(Self { units: norm as u64, bit: 0 })
+            } else {
+                Err(GridBoundError { clip_norm, step })
+            };
+        }
         let (s, d) = ((units + 1) as f64 / 65_536.0 * (1.0 + 1e-6), coordinates as f64);
         let root = libm::sqrt(d);
         let squares = match grid.rounding {
@@ -110,7 +124,7 @@ impl GridBound {
                 let norm = (s + 0.5 * root).min(2.0 * s);
                 norm * norm
             }
-            Rounding::Stochastic => {
+            _ => {
                 let mean = s * s + (0.25 * d).min(root * s);
                 let variance = mean + s * s;
                 let largest = TAIL / 3.0 * (2.0 * libm::floor(s) + 1.0);
@@ -295,7 +309,7 @@ mod tests {
                             let mut plain = values.clone();
                             let rule = match rounding {
                                 Rounding::Nearest => crate::quantize::Rounding::Nearest,
-                                Rounding::Stochastic => crate::quantize::Rounding::Stochastic { seed, first: 0 },
+                                _ => crate::quantize::Rounding::Stochastic { seed, first: 0 },
                             };
                             let plain = crate::quantize::quantize_in_place(
                                 &mut plain,

@@ -47,3 +47,4 @@ pub use rotate::{rotate, rotate_back, rotated_len};
 pub(crate) use bound::sum_of_squares;
 pub(crate) use clip::norm;
 pub(crate) use noise::{check, share};
+pub(crate) use rotate::restore;

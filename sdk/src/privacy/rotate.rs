@@ -32,7 +32,20 @@ pub fn rotate_back(values: &mut [f32], seed: u32, round: u32) {
     }
 }
 
+/// The same for integers without the root of `1 / n`, so that nothing is rounded; sums are modulo `2^64`.
+pub(crate) fn restore(values: &mut [i64], seed: u32, round: u32) {
+    if values.len().is_power_of_two() {
+        butterflies(values, |a, b| (a.wrapping_add(b), a.wrapping_sub(b)));
+        each_flipped(values, seed, round, |v| v.wrapping_neg());
+    }
+}
+
 fn flip(values: &mut [f32], seed: u32, round: u32) {
+    each_flipped(values, seed, round, |v| -v);
+}
+
+/// Those whose sign is to change, by the public stream.
+fn each_flipped<T: Copy>(values: &mut [T], seed: u32, round: u32, flipped: impl Fn(T) -> T) {
     let mut key = *b"siskin: signs of the rot\0\0\0\0\0\0\0\0";
     key[24..28].copy_from_slice(&seed.to_le_bytes());
     key[28..].copy_from_slice(&round.to_le_bytes());
@@ -40,26 +53,30 @@ fn flip(values: &mut [f32], seed: u32, round: u32) {
     for part in values.chunks_mut(32) {
         let signs = rng.next_u32();
         for (i, v) in part.iter_mut().enumerate() {
-            *v = f32::from_bits(v.to_bits() ^ (signs >> i & 1) << 31);
+            *v = if signs >> i & 1 == 1 { flipped(*v) } else { *v };
         }
     }
 }
 
 /// Orthonormal; its own inverse. In each pass, `a, b` become `a + b, a - b`; at the end each value is multiplied once.
 fn hadamard(values: &mut [f32]) {
+    butterflies(values, |a, b| (a + b, a - b));
+    let scale = libm::sqrtf(1.0 / values.len() as f32);
+    values.iter_mut().for_each(|v| *v *= scale);
+}
+
+fn butterflies<T: Copy>(values: &mut [T], both: impl Fn(T, T) -> (T, T)) {
     let n = values.len();
     let mut half = 1;
     while half < n {
         for pair in values.chunks_exact_mut(2 * half) {
             let (left, right) = pair.split_at_mut(half);
             for (a, b) in left.iter_mut().zip(right) {
-                (*a, *b) = (*a + *b, *a - *b);
+                (*a, *b) = both(*a, *b);
             }
         }
         half *= 2;
     }
-    let scale = libm::sqrtf(1.0 / n as f32);
-    values.iter_mut().for_each(|v| *v *= scale);
 }
 
 #[cfg(test)]

@@ -21,15 +21,19 @@
 //! assert_eq!(step.dequantize(4), 3.0);
 //! ```
 
+mod carried;
 mod conditional;
 #[cfg(feature = "layered")]
 pub mod layered;
 #[cfg(feature = "fisher")]
 pub mod log_scale;
+pub mod rotated;
 mod subset;
 mod symbols;
 mod uniform;
 
+pub use carried::Carried;
+pub use rotated::Rotated;
 pub use subset::{Subset, scale_of};
 pub use symbols::Symbols;
 pub use uniform::Uniform;

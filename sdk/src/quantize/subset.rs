@@ -5,7 +5,7 @@
 //! all, because both sides can tell which they are, and with the sum scaled by `1 / p` it is as unbiased as stochastic rounding.
 
 use super::Uniform;
-use crate::checkin::{Quantization, parts};
+use crate::checkin::{Quantization, Rounding, parts};
 
 /// The coordinates that a report carries.
 ///
@@ -26,7 +26,8 @@ impl Subset {
         // A plan for a build without the part was refused. Exact: a product with a power of two; what is not below 2^32, a NaN too, is no part.
         let below = f64::from(grid.keep) * 4_294_967_296.0;
         let uniform = Uniform::new(task ^ u64::from(fingerprint) << 32);
-        (parts::SUBSET.here && below < 4_294_967_296.0).then_some(Self { uniform, below: below as u32 })
+        (parts::SUBSET.here && grid.rounding != Rounding::Rotated && below < 4_294_967_296.0)
+            .then_some(Self { uniform, below: below as u32 })
     }
 
     /// True if the live coordinate `index` travels.
@@ -41,16 +42,16 @@ impl Subset {
     }
 }
 
-/// What the mean of reports is to be multiplied by: `1 / p` with `p` the exact probability with which a coordinate travels.
+/// What the mean of reports is to be multiplied by: `1 / p` with `p` the exact probability with which a coordinate travels. Signs of
+/// rotated coordinates bring their scale.
 pub fn scale_of(grid: &Quantization) -> f64 {
     let part = libm::floor(f64::from(grid.keep) * 4_294_967_296.0) / 4_294_967_296.0;
-    if part < 1.0 { 1.0 / part } else { 1.0 }
+    if part < 1.0 && grid.rounding != Rounding::Rotated { 1.0 / part } else { 1.0 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkin::Rounding;
     use std::vec::Vec;
 
     fn grid(keep: f32) -> Quantization {

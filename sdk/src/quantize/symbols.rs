@@ -1,7 +1,7 @@
 //! The step from a clipped delta to symbols that keep the bound.
 
-use super::{MAX_SYMBOL, Step, conditional};
-use crate::checkin::{Quantization, Rounding};
+use super::{MAX_SYMBOL, Step, conditional, rotated};
+use crate::checkin::{Quantization, Rounding, parts};
 use crate::privacy::{ClippedDelta, GridBound, GridBoundError, sum_of_squares};
 
 /// A clipped delta on the plan's grid: integers whose sum of squares is at most that of the [`GridBound`], checked exactly.
@@ -10,7 +10,7 @@ use crate::privacy::{ClippedDelta, GridBound, GridBoundError, sum_of_squares};
 /// ```compile_fail,E0599
 /// use siskin::{checkin::Plan, model::Graph, quantize::Symbols};
 /// let _ = |symbols: Symbols<'_>, plan: &Plan, graph: &Graph| {
-///     let _ = symbols.encode((plan, 0), (1, None), &[], (graph, &[], &[]), &mut [], &mut []); // not noised: no such method
+///     let _ = symbols.encode((plan, 0), (1, &siskin::quantize::Carried::All), &[], (graph, &[], &[]), &mut [], &mut []); // not noised: no such method
 /// };
 /// ```
 /// With that step it compiles:
@@ -18,7 +18,7 @@ use crate::privacy::{ClippedDelta, GridBound, GridBoundError, sum_of_squares};
 /// use siskin::{checkin::Plan, model::Graph, quantize::Symbols};
 /// let _ = |symbols: Symbols<'_>, plan: &Plan, graph: &Graph, rng: &mut rand_chacha::ChaCha20Rng| {
 ///     let noised = symbols.noise(&plan.privacy, rng).unwrap();
-///     let _ = noised.encode((plan, 0), (1, None), &[], (graph, &[], &[]), &mut [], &mut []);
+///     let _ = noised.encode((plan, 0), (1, &siskin::quantize::Carried::All), &[], (graph, &[], &[]), &mut [], &mut []);
 /// };
 /// ```
 #[derive(Debug)]
@@ -38,6 +38,8 @@ impl<'a> ClippedDelta<'a> {
     /// stochastic rounding and must be fresh for every report. The bit of an adaptive clip, unless it was rotated, is set exactly
     /// ([`GridBound::bit`]), and the others keep what its square leaves of the bound.
     ///
+    /// Of [`Rounding::Rotated`] the delta must have been rotated and be without noise; [`rotated`] says what becomes of it.
+    ///
     /// Costs nine passes over the values, one with each coin and each look at the sum of squares; without noise, one.
     ///
     /// # Errors
@@ -49,9 +51,19 @@ impl<'a> ClippedDelta<'a> {
             None => GridBound::new(clip_norm, step)?.with_bit(self.bit_share()),
         };
         let grid = Step::new(step).map_err(|_| GridBoundError { clip_norm, step })?;
+        if parts::ROTATED.here && quantization.rounding == Rounding::Rotated {
+            // A checked plan promises no noise then, and has no clip bit.
+            let most = match self.room_for {
+                Some(count) => rotated::largest_scale(clip_norm, step, count),
+                None => return Err(GridBoundError { clip_norm, step }),
+            };
+            let rotated::Chosen { symbols, saturated } = rotated::choose(self.values, quantization, most, seed);
+            debug_assert!(bound.holds(symbols));
+            return Ok(Symbols { values: symbols, clip_norm, step, saturated: usize::from(saturated), roomy: true });
+        }
         let coins = match quantization.rounding {
             Rounding::Nearest => None,
-            Rounding::Stochastic => Some(seed),
+            _ => Some(seed),
         };
         let bit = self.bit_share().map(|_| bound.bit());
         // The bit's square is at most the bound's.

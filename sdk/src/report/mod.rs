@@ -12,10 +12,10 @@ pub use egress::EgressRecord;
 pub use egress_log::{EGRESS_SLOT, EgressLog, EgressLogError};
 pub use growth::{GrowthError, growth_bound};
 
-use crate::checkin::{Path, Plan, Privacy, Profile};
+use crate::checkin::{Path, Plan, Profile, parts};
 use crate::model::{Graph, Parameters};
 use crate::privacy::{NoisedSymbols, rotated_len};
-use crate::quantize::Subset;
+use crate::quantize::Carried;
 use crate::range_coder::{CodeError, DecodeError, DecodeTensors, Decoder, EncodeTensors, Encoder, Support};
 use crate::wire::{Reader, WireError, checksum, encode_document};
 use serde::{Deserialize, Serialize};
@@ -111,24 +111,19 @@ fn rotated_support(len: usize) -> Support<'static> {
     Support::Dense { rows: (len / cols.max(1) as usize) as u32, cols }
 }
 
-/// Number of symbols of a report: the live coordinates, a clip bit if the plan asks for one, or as many as their rotation has.
-pub fn symbols_of(privacy: &Privacy, graph: &Graph) -> usize {
-    privacy.symbols(graph.live)
-}
-
 /// The clip bit as the coder sees it, behind all tensors.
 const BIT: Support<'static> = Support::Dense { rows: 1, cols: 1 };
 
 impl NoisedSymbols<'_> {
     /// Codes the symbols and puts the header before them; returns the report's length. `fingerprint` is the plan's, `weight`
-    /// what the report counts, `subset` those of the live coordinates that travel if not all, `probe` the kept gradients of a growth probe.
+    /// what the report counts, `carried` what travels of the live coordinates, `probe` the kept gradients of a growth probe.
     ///
     /// # Errors
     /// [`ReportError`] with both numbers if it does not fit `out` or the plan's limit.
     pub fn encode(
         &self,
         (plan, fingerprint): (&Plan, u32),
-        (weight, subset): (u32, Option<Subset>),
+        (weight, carried): (u32, &Carried),
         probe: &[u64],
         (graph, row_ptrs, columns): (&Graph, &[u32], &[u16]),
         scratch: &mut [u8],
@@ -140,24 +135,8 @@ impl NoisedSymbols<'_> {
         let capacity = out.len();
         let end = capacity.checked_sub(kept).ok_or(too_large(MAX_HEADER + kept))?;
         let room = out.get_mut(MAX_HEADER..end).ok_or(too_large(MAX_HEADER + kept))?;
-        let mut encoder = Encoder::begin(room, scratch).map_err(ReportError::Code)?;
-        let mut at = 0;
-        if plan.privacy.distributed().is_some() {
-            encoder.tensor(&rotated_support(self.values.len()), self.values).map_err(ReportError::Code)?;
-            at = self.values.len();
-        } else {
-            encoder.keep_only(subset);
-            for (support, live) in supports(graph, row_ptrs, columns) {
-                encoder.tensor(&support, &self.values[at..at + live]).map_err(ReportError::Code)?;
-                at += live;
-            }
-            encoder.keep_only(None);
-            if plan.privacy.bit_share().is_some() {
-                encoder.tensor(&BIT, &self.values[at..at + 1]).map_err(ReportError::Code)?;
-                at += 1;
-            }
-        }
-        let payload = encoder.finish().map_err(ReportError::Code)?;
+        let payload = self.code(plan, carried, supports(graph, row_ptrs, columns), scratch, room);
+        let payload = payload.map_err(ReportError::Code)?;
         let behind = MAX_HEADER + payload;
         let growth = growth::encode(graph, plan.upload.probe, probe, &mut out[behind..]);
         let growth = growth.ok_or(too_large(capacity))?;
@@ -166,7 +145,7 @@ impl NoisedSymbols<'_> {
             plan: fingerprint,
             round: plan.round,
             weight,
-            live: at as u32,
+            live: self.values.len() as u32,
             step: plan.quantization.step,
             profile: plan.privacy.profile,
             payload: payload as u32,
@@ -178,6 +157,39 @@ impl NoisedSymbols<'_> {
         let total = used + content.len();
         out.copy_within(content, used);
         if total > plan.upload.max_bytes as usize { Err(too_large(total)) } else { Ok(total) }
+    }
+
+    /// The symbols alone; gives their bytes.
+    fn code<'a>(
+        &self,
+        plan: &Plan,
+        carried: &Carried,
+        supports: impl Iterator<Item = (Support<'a>, usize)>,
+        scratch: &mut [u8],
+        out: &mut [u8],
+    ) -> Result<usize, CodeError> {
+        if let Carried::Rotated(rotated) = carried
+            && parts::ROTATED.here
+        {
+            return rotated.encode(self.values, out);
+        }
+        let mut encoder = Encoder::begin(out, scratch)?;
+        if plan.privacy.distributed().is_some() {
+            encoder.tensor(&rotated_support(self.values.len()), self.values)?;
+            return encoder.finish();
+        }
+        encoder.keep_only(carried.subset());
+        let mut rest = &*self.values;
+        for (support, live) in supports {
+            let (tensor, after) = rest.split_at(live);
+            encoder.tensor(&support, tensor)?;
+            rest = after;
+        }
+        encoder.keep_only(None);
+        if plan.privacy.bit_share().is_some() {
+            encoder.tensor(&BIT, rest)?;
+        }
+        encoder.finish()
     }
 }
 
@@ -210,8 +222,9 @@ impl<'a> Report<'a> {
         Ok(Self { header, payload, growth })
     }
 
-    /// Decodes the symbols, of the live coordinates those in `subset` where not all travel; `each` gets `(index, symbol)` of the non-zero ones, ascending: the index of a live coordinate, or
-    /// in the rotated vector if the header's profile is [`Profile::Distributed`]. The clip bit, if the header counts one, comes last.
+    /// Decodes the symbols, of what is `carried` of the live coordinates; `each` gets `(index, symbol)` of the non-zero ones,
+    /// ascending: the index of a live coordinate, or in the rotated vector if the header's profile is [`Profile::Distributed`], or what
+    /// is carried is rotated. The clip bit, if the header counts one, comes last.
     ///
     /// # Errors
     /// [`DecodeError`] says where the payload stops making sense; what `each` got before must then be dropped.
@@ -219,10 +232,13 @@ impl<'a> Report<'a> {
         &self,
         graph: &Graph,
         parameters: &Parameters<'_>,
-        subset: Option<Subset>,
+        carried: &Carried,
         scratch: &mut [u8],
         mut each: impl FnMut(usize, i32),
     ) -> Result<(), DecodeError> {
+        if let Carried::Rotated(rotated) = carried {
+            return rotated.decode(self.payload, each);
+        }
         let mut decoder = Decoder::begin(self.payload, scratch)?;
         if let Profile::Distributed(_) = self.header.profile {
             // Of the two lengths that are possible, as the header is not to be believed.
@@ -231,7 +247,7 @@ impl<'a> Report<'a> {
             decoder.tensor(&rotated_support(length), &mut each)?;
             return decoder.finish();
         }
-        decoder.keep_only(subset);
+        decoder.keep_only(carried.subset());
         for (support, _) in supports(graph, parameters.row_ptrs, parameters.columns) {
             decoder.tensor(&support, &mut each)?;
         }

@@ -7,8 +7,7 @@ use crate::arena::cast;
 use crate::checkin::{Clipping, Path, Weighting, parts};
 use crate::model::{Graph, mask};
 use crate::optim::{Delta, subtract};
-use crate::quantize::Subset;
-use crate::report::symbols_of;
+use crate::quantize::Carried;
 use rand_core::Rng;
 
 impl Session<'_> {
@@ -36,7 +35,7 @@ impl Session<'_> {
         // The values as they came are done with, and the report, which takes their place, has not begun. Empty without blocks.
         let spare =
             &mut report[..if parts::BLOCKS.here { memory.global.len().min(memory.report.len()) / 4 * 4 } else { 0 }];
-        let symbols = symbols_of(&plan.privacy, graph);
+        let symbols = plan.symbols(graph.live);
         let delta = gather_live(graph, row_ptrs, columns, cast(local), cast(spare), symbols);
 
         let mut clipped = match plan.privacy.clipping {
@@ -53,10 +52,15 @@ impl Session<'_> {
         if let Some(distributed) = plan.privacy.distributed().filter(|_| parts::DISTRIBUTED.here) {
             clipped = clipped.rotate(distributed.rotation, plan.round);
         }
-        let subset = Subset::new(&plan.quantization, task.names.fingerprint, task.names.id);
-        if let Some(subset) = &subset {
-            clipped = clipped.keep_only(subset, graph.live);
-        }
+        let carried = Carried::new(&plan.quantization, task.names.fingerprint, task.names.id, graph.live);
+        clipped = match &carried {
+            Carried::All => clipped,
+            Carried::Random(subset) => clipped.keep_only(subset, graph.live),
+            Carried::Rotated(_) if !parts::ROTATED.here => clipped,
+            Carried::Rotated(rotated) => {
+                rotated.rotations().into_iter().fold(clipped, |clipped, (seed, round)| clipped.rotate(seed, round))
+            }
+        };
         if plan.privacy.leaves_room() {
             clipped = clipped.without_noise(plan.quantization.most_kept(graph.live));
         }
@@ -75,7 +79,7 @@ impl Session<'_> {
         };
         let coded = symbols.encode(
             (plan, task.names.fingerprint),
-            (weight, subset),
+            (weight, &carried),
             cast(probe),
             (graph, row_ptrs, columns),
             scratch,

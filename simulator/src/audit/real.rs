@@ -15,8 +15,9 @@ use siskin::checkin::{
 };
 use siskin::data::SliceStore;
 use siskin::privacy::Ledger;
+use siskin::quantize::Carried;
 use siskin::range_coder::{EntropyCoder, RowColumn};
-use siskin::report::{ROTATED_COLUMNS, Report, symbols_of};
+use siskin::report::{ROTATED_COLUMNS, Report};
 use siskin::session::{Abandoned, Config, Outcome, Poll, Session};
 use siskin_server::aggregate::{AddError, Closed, ModularSum, NormBound, Sum, SumPlan};
 use siskin_server::optim::FedAvgConfig;
@@ -208,7 +209,7 @@ impl RealRun {
         let mut symbols = Vec::new();
         let (graph, patterns) = (&round.offer.graph, round.offer.patterns());
         let each = |i, q| symbols.push((i, q));
-        let decoded = report.symbols(graph, &patterns, None, bytemuck::cast_slice_mut(&mut scratch), each);
+        let decoded = report.symbols(graph, &patterns, &Carried::All, bytemuck::cast_slice_mut(&mut scratch), each);
         decoded.map_err(|e| AuditError::Device(e.to_string()))?;
         Ok(symbols)
     }
@@ -273,7 +274,7 @@ impl Run for RealRun {
 
     fn reports(&mut self, devices: &[Device]) -> Result<Vec<Vec<i32>>, AuditError> {
         let offer = self.server.open()?.offer;
-        let length = symbols_of(&offer.plan.privacy, &offer.graph);
+        let length = offer.plan.symbols(offer.graph.live);
         let dense = |sparse: Vec<(usize, i32)>| {
             let mut symbols = vec![0; length];
             for (i, q) in sparse {

@@ -150,7 +150,7 @@ section!(
         rate_slope: f64 = 0.0,
         step_schedule: StepScheduleWord = StepScheduleWord::default(),
         keep: f32 = 0.0,
-        rounding: Rounding = Rounding::Stochastic,
+        rounding: Rounding = Rounding::Auto,
         weighting: Weighting = Weighting::Uniform,
     }
 );
@@ -209,10 +209,14 @@ pub enum ShareNoise {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rounding {
+    /// Signs for small budgets without noise, else stochastic.
+    Auto,
     /// Unbiased.
     Stochastic,
     /// To the nearest.
     Nearest,
+    /// The signs of the largest rotated coordinates.
+    Rotated,
 }
 
 /// The weight of a report.
@@ -306,6 +310,7 @@ impl RunConfig {
                 }),
             },
         };
+        let rate = self.rate(unit);
         let mut settings = Settings {
             population: population.parse().unwrap_or_default(),
             cohort: self.fleet.cohort,
@@ -322,12 +327,14 @@ impl RunConfig {
             quantization: Quantization {
                 step: step as f32,
                 rounding: match self.compression.rounding {
+                    Rounding::Auto => rate.rounding(&privacy),
                     Rounding::Stochastic => Round::Stochastic,
                     Rounding::Nearest => Round::Nearest,
+                    Rounding::Rotated => Round::Rotated,
                 },
                 keep: if self.compression.keep > 0.0 { self.compression.keep } else { 1.0 },
             },
-            rate: self.rate(unit),
+            rate,
             upload: Upload {
                 weighting: match self.compression.weighting {
                     Weighting::Uniform => Weight::Uniform,

@@ -163,7 +163,12 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "part of the live params that a report carries, drawn anew for each; 0 is all, or what makes the most of the budget",
     ),
-    s("compression", "rounding", "", "`stochastic` (unbiased) or `nearest`"),
+    s(
+        "compression",
+        "rounding",
+        "",
+        "`stochastic` (unbiased), `nearest`, `rotated` (the signs of the largest after a rotation), or `auto`: rotated for budgets up to 0.1 without noise, else stochastic",
+    ),
     s("compression", "weighting", "", "reports count `uniform` or by their `examples`"),
     s("server", "optimizer", "", "`fedavg` or `fedadam`"),
     s("server", "server_rate", "", "learning rate of the server"),

@@ -10,10 +10,12 @@ mod problem;
 
 use libfuzzer_sys::fuzz_target;
 use problem::{Profile, profiles, rng};
-use siskin::report::{Header, Report, symbols_of};
+use siskin::checkin::Rounding;
+use siskin::privacy::rotated_len;
+use siskin::report::{Header, Report};
 use siskin::wire::{Capabilities, Frame, PROTOCOL_VERSION, Request, Response, checksum};
 use siskin_server::aggregate::NormBound;
-use siskin_server::round::{Answer, Round, Settings};
+use siskin_server::round::{Answer, Round};
 use std::sync::OnceLock;
 
 fn ask(round: &Round, request: &Request<'_>, payload: &[u8]) -> Response {
@@ -26,28 +28,28 @@ fn ask(round: &Round, request: &Request<'_>, payload: &[u8]) -> Response {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    static PROFILES: OnceLock<[Profile; 3]> = OnceLock::new();
+    static PROFILES: OnceLock<[Profile; 4]> = OnceLock::new();
     let profiles = PROFILES.get_or_init(|| {
         let mut profiles = profiles();
         for profile in &mut profiles {
             profile.settings.min_fraction = 0.0;
         }
-        ["mlp-dense", "mlp-sparse-80", "mlp-dense-adaptive"]
+        ["mlp-dense", "mlp-sparse-80", "mlp-dense-adaptive", "mlp-dense-signs"]
             .map(|name| profiles.swap_remove(profiles.iter().position(|p| p.name == name).unwrap()))
     });
     let _ = Report::parse(bytes);
     let Some((first, payload)) = bytes.split_first() else { return };
-    let profile = &profiles[usize::from(first % 3)];
+    let profile = &profiles[usize::from(first % 4)];
     let mut server = profile.server(1024);
     let before = server.model().params().to_vec();
     let round = server.open().unwrap();
-    let plan = &round.offer.plan;
+    let plan = round.offer.plan.clone();
     let live = round.offer.graph.live;
     let header = Header {
         plan: round.offer.fingerprint,
         round: 0,
         weight: 1,
-        live: symbols_of(&plan.privacy, &round.offer.graph) as u32,
+        live: plan.symbols(round.offer.graph.live) as u32,
         step: plan.quantization.step,
         profile: plan.privacy.profile,
         payload: payload.len() as u32,
@@ -66,7 +68,8 @@ fuzz_target!(|bytes: &[u8]| {
     assert_eq!(closed.counts.accepted + closed.counts.refused, 1);
     let moved: f64 = server.model().params().iter().zip(&before).map(|(a, b)| f64::from(a - b).powi(2)).sum();
     // Without noise, with the room for rounding.
-    let Settings { privacy, quantization, .. } = &profile.settings;
-    let bound = NormBound::of(privacy, quantization, live).unwrap();
-    assert!(moved.sqrt() <= bound.units() as f64 * bound.unit() * (1.0 + 1e-4), "{moved}");
+    let bound = NormBound::of(&plan.privacy, &plan.quantization, plan.quantization.most_kept(live)).unwrap();
+    // Signs are bounded in their rotated basis, which here is as many times longer.
+    let longer = if plan.quantization.rounding == Rounding::Rotated { rotated_len(live) as f64 } else { 1.0 };
+    assert!(moved.sqrt() <= bound.units() as f64 * bound.unit() * longer.sqrt() * (1.0 + 1e-4), "{moved}");
 });

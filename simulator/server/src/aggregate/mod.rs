@@ -27,10 +27,12 @@
 
 mod bound;
 mod modular;
+mod signs;
 mod sum;
 
 pub use bound::{BoundError, FRACTION_BITS, NormBound, SYMBOL_LIMIT};
 pub use modular::ModularSum;
+pub use signs::SignSum;
 pub use sum::{AddError, Added, MergeError, Sum};
 
 use crate::privacy::NoiseMultiplier;

@@ -3,13 +3,13 @@
 use super::grid::{ModulusError, check_modulus};
 use super::rate::{Sizes, Trial};
 use super::{Close, Offer, Settings, Substitute};
-use crate::aggregate::{AddError, BoundError, ModularSum, NormBound, Sum, SumPlan};
+use crate::aggregate::{AddError, BoundError, ModularSum, NormBound, SignSum, Sum, SumPlan};
 use crate::privacy::{NoiseError, NoiseMultiplier};
-use siskin::checkin::{Privacy, Profile, Weighting};
+use siskin::checkin::{Privacy, Profile, Rounding, Weighting};
 use siskin::model::Graph;
-use siskin::quantize::Subset;
+use siskin::quantize::Carried;
 use siskin::range_coder::{EntropyCoder, RowColumn};
-use siskin::report::{ROTATED_COLUMNS, Report, symbols_of};
+use siskin::report::{ROTATED_COLUMNS, Report};
 use siskin::wire::UploadStatus;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -36,14 +36,19 @@ pub enum Tally {
     Clipped(Sum),
     /// Distributed: modulo `2^bits`.
     Modular(ModularSum),
+    /// Signs of rotated deltas.
+    Signs(SignSum),
 }
 
 impl Tally {
-    fn add(&mut self, report: &[(usize, i32)], weight: u32) -> Result<(), AddError> {
-        match self {
-            Self::Clipped(sum) => sum.add(report.iter().copied(), weight).map(drop),
-            Self::Modular(_) if weight != 1 => Err(AddError::Weight { max: 1, got: weight }),
-            Self::Modular(sum) => sum.add(report),
+    fn add(&mut self, report: &[(usize, i32)], weight: u32, carried: &Carried) -> Result<(), AddError> {
+        match (self, carried) {
+            (Self::Clipped(sum), _) => sum.add(report.iter().copied(), weight).map(drop),
+            (Self::Signs(sum), Carried::Rotated(rotated)) => sum.add(rotated, report, weight),
+            // None of this plan's.
+            (Self::Signs(sum), _) => Err(AddError::Index { entry: 0, index: 0, live: sum.live() }),
+            (Self::Modular(_), _) if weight != 1 => Err(AddError::Weight { max: 1, got: weight }),
+            (Self::Modular(sum), _) => sum.add(report),
         }
     }
 
@@ -51,7 +56,7 @@ impl Tally {
     pub fn reclipped(&self) -> u64 {
         match self {
             Self::Clipped(sum) => sum.counts().clipped,
-            Self::Modular(_) => 0,
+            Self::Modular(_) | Self::Signs(_) => 0,
         }
     }
 }
@@ -160,6 +165,10 @@ impl Collector {
                 check_modulus(&settings.privacy, settings.quantization.step, live, settings.most_reports())?;
                 Tally::Modular(ModularSum::new(coordinates, distributed))
             }
+            None if settings.quantization.rounding == Rounding::Rotated => {
+                let (clip_norm, live) = (settings.privacy.clip_norm, offer.graph.live);
+                Tally::Signs(SignSum::new(&settings.quantization, clip_norm, live, plan.max_weight))
+            }
             None => Tally::Clipped(Sum::new(coordinates, plan)),
         };
         let widest = offer.graph.tensors.iter().map(|t| t.cols).max().unwrap_or(0).max(ROTATED_COLUMNS);
@@ -259,7 +268,7 @@ impl Collector {
         let plan = &offer.plan;
         let belongs = header.plan == offer.fingerprint
             && header.round == plan.round
-            && header.live as usize == symbols_of(&plan.privacy, &offer.graph)
+            && header.live as usize == plan.symbols(offer.graph.live)
             && header.step.to_bits() == plan.quantization.step.to_bits()
             && header.profile == plan.privacy.profile;
         if !belongs {
@@ -267,9 +276,9 @@ impl Collector {
         }
         self.symbols.clear();
         let symbols = &mut self.symbols;
-        let subset = Subset::new(&plan.quantization, offer.fingerprint, task);
+        let carried = Carried::new(&plan.quantization, offer.fingerprint, task, offer.graph.live);
         let each = |i, q| symbols.push((i, q));
-        let decoded = report.symbols(&offer.graph, &offer.patterns(), subset, &mut self.scratch, each);
+        let decoded = report.symbols(&offer.graph, &offer.patterns(), &carried, &mut self.scratch, each);
         if decoded.is_err() || !has_whole_bit(&plan.privacy, plan.quantization.step, &offer.graph, &self.symbols) {
             return false;
         }
@@ -280,11 +289,10 @@ impl Collector {
             substitute.substitute(&report, plan.quantization.step, &mut self.symbols);
         }
         // The whole report is good: both sums take it, or none.
-        if self.sum.add(&self.symbols, header.weight).is_err() {
+        if self.sum.add(&self.symbols, header.weight, &carried).is_err() {
             return false;
         }
-        let magnitudes = self.symbols.iter().map(|(_, q)| u64::from(q.unsigned_abs())).sum();
-        self.sizes.add(report.payload.len(), magnitudes);
+        self.sizes.add(report.payload.len(), &self.symbols);
         self.trial.add((offer, task), &self.symbols, report.payload.len(), &mut self.scratch);
         if let Some(sums) = &mut self.growth {
             for (place, level) in &self.named {

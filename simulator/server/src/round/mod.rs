@@ -22,7 +22,7 @@ pub use model::{GlobalModel, ModelError, TensorView};
 pub use offer::{Answer, Exchange, Offer, OfferError, RequestKind, Round};
 pub use promise::{NoiseMechanism, Promise, Released};
 pub use pruning::{Algorithm, Pruning};
-pub use rate::{Budget, FIRST_BITS, Followed, Rate, SIZE_NOISE, StepSchedule};
+pub use rate::{Budget, FIRST_BITS, Followed, Rate, SIGNS_UP_TO, SIZE_NOISE, StepSchedule};
 pub use selection::{select, select_spaced};
 pub use server::{Closed, Server, ServerError};
 pub use settings::{Close, Optimizer, Selection, Settings, SettingsError};

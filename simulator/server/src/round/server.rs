@@ -141,6 +141,7 @@ impl Server {
         settings.pruning.begin(&mut model)?;
         let mut settings = settings;
         settings.quantization.keep = settings.rate.first_part(&settings);
+        settings.lay_signs(model.carried());
         fits_upload(&settings, model.carried())?;
         let mut optimizer =
             settings.optimizer.build(model.size()).map_err(|source| ServerError::Optim { round: 0, source })?;
@@ -301,6 +302,8 @@ impl Server {
                     let coordinates = self.settings.privacy.coordinates(offer.graph.live);
                     sum.mean(offer.plan.quantization.step, self.round, coordinates, denominator)
                 }
+                // No noise is promised, so that nothing is fixed.
+                Tally::Signs(sum) => sum.mean(offer.plan.quantization.step)?,
                 Tally::Clipped(sum) => {
                     let fixed = self.denominator(sum.plan().max_weight.get());
                     match sum.close() {
@@ -350,9 +353,9 @@ impl Server {
             self.ledger.observe(self.event())?;
         }
         self.round += 1;
-        self.lay_grid();
         let growth = collected.growth.filter(|_| stepped);
         self.prune(delta.as_deref(), growth.as_deref())?;
+        self.lay_grid();
         let closed_ms = match self.settings.close {
             Close::Goal if counts.accepted >= u64::from(self.settings.cohort) => collected.closed_ms,
             _ => u64::from(self.settings.deadline_ms),
@@ -393,6 +396,7 @@ impl Server {
         if let Some(ratio) = self.rate.ratio(&self.settings, self.round) {
             self.clip.set_ratio(&mut self.settings, ratio);
         }
+        self.settings.lay_signs(self.model.carried());
     }
 
     /// Moves the clip norm by the sum of the clip bits, in the units of the params; gives the estimate that it went by.

@@ -9,7 +9,10 @@ use crate::codec::rivals::top_k::IndexCost;
 use crate::codec::rivals::{Sent, drive, min_max, one_bit, qsgd, tern_grad, three_lc, top_k};
 use crate::codec::{Coder, RoundingKind, dither, optimised_symbols, symbols_of};
 use serde::{Deserialize, Serialize};
-use siskin::quantize::{Step, Uniform};
+use siskin::checkin::{Quantization, Rounding};
+use siskin::privacy::{rotate, rotated_len};
+use siskin::quantize::rotated::{MAX_SCALE, choose};
+use siskin::quantize::{Rotated, Step, Uniform};
 
 /// A codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +24,10 @@ pub enum Scheme {
     SiskinNearest,
     /// The same after rounding that weighs error against bits.
     SiskinOptimised,
-    /// The sdk with a plan whose reports carry all coordinates, whatever the budget; of runs only.
-    SiskinWhole,
+    /// The signs of the largest rotated coordinates, as the sdk sends them.
+    SiskinSigns,
+    /// The sdk with stochastic rounding whatever the budget, of coordinates that are drawn where it is small; of runs only.
+    SiskinDrawn,
     /// Mitchell et al.: nearest rounding, zero runs and magnitudes in Elias gamma.
     GammaNearest,
     /// The same with stochastic rounding.
@@ -87,10 +92,11 @@ pub enum Parameter {
 
 impl Scheme {
     /// All that send a vector by itself; the device's own first.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Siskin,
         Self::SiskinNearest,
         Self::SiskinOptimised,
+        Self::SiskinSigns,
         Self::GammaNearest,
         Self::GammaStochastic,
         Self::GammaDithered,
@@ -118,7 +124,8 @@ impl Scheme {
             Self::Siskin => "siskin",
             Self::SiskinNearest => "siskin, nearest",
             Self::SiskinOptimised => "siskin, optimised",
-            Self::SiskinWhole => "siskin, all coordinates",
+            Self::SiskinSigns => "siskin, signs",
+            Self::SiskinDrawn => "siskin, drawn coordinates",
             Self::GammaNearest => "run-length gamma, nearest",
             Self::GammaStochastic => "run-length gamma, stochastic",
             Self::GammaVoted => "run-length gamma, voted",
@@ -148,14 +155,14 @@ impl Scheme {
             Self::Siskin
             | Self::SiskinNearest
             | Self::SiskinOptimised
-            | Self::SiskinWhole
+            | Self::SiskinDrawn
             | Self::GammaNearest
             | Self::GammaStochastic
             | Self::GammaVoted
             | Self::GammaDithered
             | Self::ZstdNearest
             | Self::Qsgd => Parameter::Step,
-            Self::TopK | Self::TopKIdeal => Parameter::Kept,
+            Self::SiskinSigns | Self::TopK | Self::TopKIdeal => Parameter::Kept,
             Self::Eden => Parameter::Bits,
             Self::EdenCoded => Parameter::RotatedStep,
             Self::ThreeLc => Parameter::Multiplier,
@@ -165,7 +172,10 @@ impl Scheme {
 
     /// Whether it is the device's own.
     pub fn is_ours(self) -> bool {
-        matches!(self, Self::Siskin | Self::SiskinNearest | Self::SiskinOptimised | Self::SiskinWhole)
+        matches!(
+            self,
+            Self::Siskin | Self::SiskinNearest | Self::SiskinOptimised | Self::SiskinSigns | Self::SiskinDrawn
+        )
     }
 
     /// Parameters from few bits to many that a curve goes through.
@@ -211,7 +221,7 @@ impl Scheme {
         let coded = |symbols: &[i32]| Coder::Siskin.encode(shapes, symbols).ok().map(|coded| coded.bits);
         let gamma = |symbols: &[i32]| Some(GAMMA.bits(symbols).next_multiple_of(8));
         Some(match self {
-            Self::Siskin | Self::SiskinWhole => grid(RoundingKind::Stochastic { seed }, &coded)?,
+            Self::Siskin | Self::SiskinDrawn => grid(RoundingKind::Stochastic { seed }, &coded)?,
             Self::SiskinNearest => grid(RoundingKind::Nearest, &coded)?,
             Self::SiskinOptimised => {
                 let step = Step::new((parameter * unit) as f32).ok()?;
@@ -233,7 +243,8 @@ impl Scheme {
             Self::TopK => top_k::send(&reals(), kept(parameter, x.len()), IndexCost::Each),
             Self::TopKIdeal => top_k::send(&reals(), kept(parameter, x.len()), IndexCost::Ideal),
             Self::Eden => eden::send_blocks(&reals(), Layout::Powers, seed, Rate::Bits(parameter)),
-            Self::EdenCoded => eden::send_blocks(&reals(), Layout::Powers, seed, Rate::Step(parameter)),
+            Self::SiskinSigns => signs(x, parameter, seed)?,
+            Self::EdenCoded => eden_coded(x, &reals(), parameter, seed),
             Self::Drive => drive::send_blocks(&reals(), Layout::Powers, seed, Scale::Unbiased),
             Self::DriveLeast => drive::send_blocks(&reals(), Layout::Powers, seed, Scale::LeastError),
             Self::ThreeLc => three_lc::send(&reals(), parameter),
@@ -253,6 +264,39 @@ impl Scheme {
         let params = x.len().max(1) as f64;
         Some((squared_error(x, &sent.estimate).0 / params, sent.bits as f64 / params))
     }
+}
+
+/// Through the device's own stages.
+fn signs(x: &[f32], part: f64, seed: u64) -> Option<Sent> {
+    let length = rotated_len(x.len());
+    let mut values = x.to_vec();
+    values.resize(length, 0.0);
+    let norm = x.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt().max(1e-12);
+    let mut grid = Quantization { step: 1.0, rounding: Rounding::Rotated, keep: part as f32 };
+    let count = grid.most_kept(x.len());
+    // Far from the ends of what a scale may be.
+    grid.step = (norm / count as f64 / f64::from(1u32 << 20)) as f32;
+    let rotated = Rotated::new(&grid, 0, seed, x.len())?;
+    rotated.rotations().iter().for_each(|(seed, round)| rotate(&mut values, *seed, *round));
+    let symbols = choose(&mut values, &grid, MAX_SCALE, !seed).symbols;
+    let mut out = vec![0; 4 * length + 64];
+    let bytes = rotated.encode(symbols, &mut out).ok()?;
+    let scale = symbols.iter().map(|q| q.unsigned_abs()).max().unwrap_or(0);
+    let mut signs: Vec<i64> = symbols.iter().map(|q| i64::from(q.signum())).collect();
+    rotated.restore(&mut signs);
+    let unit = f64::from(scale) * f64::from(grid.step) / (length as f64).sqrt();
+    Some(Sent { bits: 8 * bytes, estimate: signs[..x.len()].iter().map(|c| *c as f64 * unit).collect() })
+}
+
+/// The better of two ways to rotate what is no power of two: zeros cost nothing where few coordinates travel, and bits where most do.
+fn eden_coded(x: &[f32], reals: &[f64], step: f64, seed: u64) -> Sent {
+    let [blocks, one] =
+        [Layout::Powers, Layout::Padded].map(|layout| eden::send_blocks(reals, layout, seed, Rate::Step(step)));
+    let price = |sent: &Sent| {
+        let (error, square) = squared_error(x, &sent.estimate);
+        (1.0 + error / square.max(1e-300)) * sent.bits as f64
+    };
+    if price(&blocks) <= price(&one) { blocks } else { one }
 }
 
 fn kept(part: f64, d: usize) -> usize {

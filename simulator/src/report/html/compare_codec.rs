@@ -63,7 +63,13 @@ pub fn codec_pictures(comparison: &Comparison) -> Vec<(String, String)> {
 /// Class of a codec's line.
 fn class(scheme: Option<Scheme>) -> &'static str {
     match scheme {
-        Some(Scheme::Siskin | Scheme::SiskinNearest | Scheme::SiskinOptimised | Scheme::SiskinWhole) => "s1",
+        Some(
+            Scheme::Siskin
+            | Scheme::SiskinNearest
+            | Scheme::SiskinOptimised
+            | Scheme::SiskinSigns
+            | Scheme::SiskinDrawn,
+        ) => "s1",
         Some(Scheme::GammaStochastic | Scheme::GammaVoted) => "s2",
         Some(Scheme::GammaNearest) => "s3",
         Some(Scheme::TopK | Scheme::TopKIdeal) => "s4",
@@ -255,7 +261,7 @@ fn accuracy_chart(report: &federated::Report) -> Panel {
         let mut points: Vec<_> = points.map(|p| (p.bits.mean, p.accuracy.mean, p.accuracy.half_width)).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         // Of two forms of one codec, which share a colour, the lesser one.
-        let dashed = matches!(scheme, Scheme::SiskinWhole | Scheme::GammaVoted | Scheme::EdenCoded);
+        let dashed = matches!(scheme, Scheme::SiskinDrawn | Scheme::GammaVoted | Scheme::EdenCoded);
         series.push(Means { name: scheme.name(), class: class(Some(scheme)), dashed, points });
     }
     let plain = report.points.iter().filter(|p| p.scheme.is_none());

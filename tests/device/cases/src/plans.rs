@@ -2,7 +2,9 @@
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
-use siskin::checkin::{ClientOptimizer, Clipping, LayerSpec, Path, Plan, Profile, Rounding, Storage, Window};
+use siskin::checkin::{
+    ClientOptimizer, Clipping, LayerSpec, Path, Plan, Profile, Quantization, Rounding, Storage, Window,
+};
 use siskin::model::sparsity::fisher_scores;
 use siskin::quantize::layered::Layer;
 
@@ -23,6 +25,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "plan_discrete_gaussian", run: discrete_gaussian },
     Case { name: "plan_clipped_by_example", run: clipped_by_example },
     Case { name: "plan_part_of_the_coordinates", run: part_of_the_coordinates },
+    Case { name: "plan_signs_of_rotated", run: signs_of_rotated },
     Case { name: "layered_quantiser", run: layered_quantiser },
     Case { name: "fisher_scores", run: fisher },
 ];
@@ -126,6 +129,14 @@ fn clipped_by_example(bench: &mut Bench<'_>) -> Outcome {
 fn part_of_the_coordinates(bench: &mut Bench<'_>) -> Outcome {
     let mut plan = sparse_80(momentum(0.0))?;
     plan.quantization.keep = 0.5;
+    staged_round(bench, &plan, Masks::Drawn)
+}
+
+fn signs_of_rotated(bench: &mut Bench<'_>) -> Outcome {
+    let mut plan = sparse_80(momentum(0.0))?;
+    // 16 of 128 rotated coordinates, with scales of up to 2^20 steps.
+    plan.quantization =
+        Quantization { step: plan.privacy.clip_norm / 8_388_608.0, rounding: Rounding::Rotated, keep: 0.125 };
     staged_round(bench, &plan, Masks::Drawn)
 }
 

@@ -10,9 +10,9 @@ use siskin::checkin::{
 };
 use siskin::data::{ExampleStore, StoreError};
 use siskin::model::{Graph, Parameters};
-use siskin::quantize::Subset;
+use siskin::quantize::Carried;
 use siskin::range_coder::{EntropyCoder, RowColumn};
-use siskin::report::{ROTATED_COLUMNS, Report, symbols_of};
+use siskin::report::{ROTATED_COLUMNS, Report};
 use siskin::session::{Abandoned, Config, MIN_FRAME, Outcome as Ended, Poll, SaveError, Session};
 use siskin::wire::{Frame, Request, Response, UploadStatus, WireError, checksum};
 
@@ -382,17 +382,17 @@ fn round_of(bench: &mut Bench<'_>, plan: &Plan, masks: Masks, is_clipped: bool) 
     let parsed = Report::parse(report).map_err(|_| "the report does not parse")?;
     let parameters = Parameters { row_ptrs: setting.row_ptrs, columns: setting.columns, values: &[] };
     // XXH32 of the plan's bytes, as the session takes it.
-    let subset = Subset::new(&plan.quantization, checksum(setting.encoded), TASK);
+    let carried = Carried::new(&plan.quantization, checksum(setting.encoded), TASK, graph.live);
     let (mut symbols, mut nonzero) = (Digest::EMPTY, 0);
     parsed
-        .symbols(&graph, &parameters, subset, scratch, |index, symbol| {
+        .symbols(&graph, &parameters, &carried, scratch, |index, symbol| {
             symbols = symbols.and_bytes(&(index as u32).to_le_bytes()).and_bytes(&symbol.to_le_bytes());
             nonzero += 1;
         })
         .map_err(|_| "the report's symbols do not decode")?;
     let weight = if plan.upload.weighting == Weighting::Uniform { 1 } else { 20 };
     if nonzero < if is_clipped { graph.live / 4 } else { 5 }
-        || parsed.header.live as usize != symbols_of(&plan.privacy, &graph)
+        || parsed.header.live as usize != plan.symbols(graph.live)
         || parsed.header.weight != weight
     {
         return Err("the report is not about this delta");
@@ -466,10 +466,15 @@ fn damaged_report(bench: &mut Bench<'_>) -> Outcome {
     for at in 0..forged.len() {
         forged[at] ^= 0x10;
         let mut symbols = Digest::EMPTY;
-        let decoded =
-            Report { payload: forged, ..parsed }.symbols(&graph, &parameters, None, scratch, |index, symbol| {
+        let decoded = Report { payload: forged, ..parsed }.symbols(
+            &graph,
+            &parameters,
+            &Carried::All,
+            scratch,
+            |index, symbol| {
                 symbols = symbols.and_bytes(&(index as u32).to_le_bytes()).and_bytes(&symbol.to_le_bytes());
-            });
+            },
+        );
         outcomes = outcomes.and_bytes(&symbols.0.to_le_bytes()).and_bytes(&[u8::from(decoded.is_ok())]);
         forged[at] ^= 0x10;
     }

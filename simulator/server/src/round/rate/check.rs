@@ -11,6 +11,9 @@ const LEAST_WITH_LOCAL_NOISE: f64 = 3.1;
 
 impl Rate {
     pub(in crate::round) fn check(&self, settings: &Settings) -> Result<(), SettingsError> {
+        if settings.sends_signs() {
+            self.check_signs(settings)?;
+        }
         let (name, got) = match *self {
             Self::Fixed => return Ok(()),
             Self::Schedule(schedule) => {

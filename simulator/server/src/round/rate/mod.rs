@@ -4,6 +4,8 @@
 //! asked of a device for it. What moves is the ratio of step and clip norm: with adaptive clipping the norm moves first and the step
 //! with it, then the ratio.
 //!
+//! Where reports carry the signs of rotated deltas nothing moves at all: how many travel follows from the budget.
+//!
 //! # Privacy
 //! | noise | what the sizes are |
 //! |---|---|
@@ -17,11 +19,13 @@
 
 mod check;
 mod schedule;
+mod signs;
 mod sizes;
 mod tracker;
 mod trial;
 
 pub use schedule::StepSchedule;
+pub use signs::SIGNS_UP_TO;
 pub(super) use sizes::Sizes;
 use tracker::Tracker;
 pub(super) use trial::Trial;
@@ -148,6 +152,7 @@ impl RateState {
     pub(super) fn ratio(&self, settings: &Settings, round: u32) -> Option<f64> {
         match settings.rate {
             Rate::Fixed => None,
+            Rate::Bits(_) if settings.sends_signs() => None,
             Rate::Schedule(schedule) => Some(libm::exp(self.first) * schedule.factor(round)),
             Rate::Bits(_) | Rate::Slope(_) => Some(libm::exp(self.log_ratio)),
         }
@@ -197,6 +202,9 @@ impl RateState {
             self.tracker.wait();
             return nothing;
         };
+        if settings.sends_signs() {
+            return Followed { bits: Some(bits * part), slope: None };
+        }
         self.tracker.observe(bits, variance);
         let slope = match settings.rate {
             Rate::Slope(_) => self.slope(settings, sizes),
@@ -240,8 +248,8 @@ impl RateState {
     fn slope(&self, settings: &Settings, sizes: &Sizes) -> Option<f64> {
         let step = f64::from(settings.quantization.step);
         let part = match settings.quantization.rounding {
-            Rounding::Stochastic => 1.0,
             Rounding::Nearest => 0.5,
+            _ => 1.0,
         };
         let rise = part * step * step * sizes.magnitude()?.min(1.0 / 3.0);
         Some(rise / self.tracker.fall()).filter(|slope| slope.is_finite() && *slope > 0.0)
@@ -252,8 +260,8 @@ impl RateState {
 fn limits(settings: &Settings) -> (f64, f64) {
     let privacy = &settings.privacy;
     let largest = match (privacy.leaves_room(), settings.quantization.rounding) {
-        (true, Rounding::Stochastic) => 32_768.0,
         (true, Rounding::Nearest) => 1.99,
+        (true, _) => 32_768.0,
         (false, _) => 0.999,
     };
     let of_bit =

@@ -54,10 +54,11 @@ impl Sizes {
         }
     }
 
-    /// Counts a report whose coded symbols take `bytes`; `magnitudes` are the sum of theirs.
-    pub(in crate::round) fn add(&mut self, bytes: usize, magnitudes: u64) {
+    /// Counts a report whose coded symbols take `bytes`.
+    pub(in crate::round) fn add(&mut self, bytes: usize, symbols: &[(usize, i32)]) {
         let relative = 8.0 * bytes as f64 / self.reference * PARTS as f64;
         self.count((relative.min(self.most as f64) as i64).min(self.most));
+        let magnitudes = symbols.iter().map(|(_, q)| u64::from(q.unsigned_abs())).sum();
         self.magnitudes = self.magnitudes.saturating_add(magnitudes);
     }
 

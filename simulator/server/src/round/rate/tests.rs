@@ -77,7 +77,7 @@ fn played(settings: &Settings, curve: Curve, seed: u64, reports: &[u32]) -> Vec<
         for _ in 0..reports {
             // Uniform, of this deviation.
             let size = expected * (1.0 + curve.spread * 3f64.sqrt() * (2.0 * uniform(&mut rng) - 1.0));
-            sizes.add((size * LIVE as f64 / 8.0).round() as usize, 0);
+            sizes.add((size * LIVE as f64 / 8.0).round() as usize, &[]);
         }
         state.follow(&settings, &sizes, &Trial::default(), &mut rng);
         settings.quantization.keep = state.part().unwrap_or(settings.quantization.keep);
@@ -147,8 +147,8 @@ fn a_lie_of_few_moves_little() {
     for round in 0..30 {
         let mut sizes = Sizes::new(&s, LIVE, state.is_first());
         let honest = curve.bits(f64::from(s.quantization.step), round);
-        (0..98).for_each(|_| sizes.add((honest * LIVE as f64 / 8.0) as usize, 0));
-        (0..2).for_each(|_| sizes.add(100_000, 0));
+        (0..98).for_each(|_| sizes.add((honest * LIVE as f64 / 8.0) as usize, &[]));
+        (0..2).for_each(|_| sizes.add(100_000, &[]));
         state.follow(&s, &sizes, &Trial::default(), &mut rng);
         s.quantization.step = state.ratio(&s, round + 1).unwrap() as f32;
     }
@@ -170,7 +170,7 @@ fn noised_sizes_lead_out_of_a_step_that_is_too_coarse() {
         let expected = 0.004 / f64::from(s.quantization.step).powi(2);
         all.push(expected);
         let mut sizes = Sizes::new(&s, LIVE, state.is_first());
-        (0..500).for_each(|_| sizes.add((expected * LIVE as f64 / 8.0).round() as usize, 0));
+        (0..500).for_each(|_| sizes.add((expected * LIVE as f64 / 8.0).round() as usize, &[]));
         state.follow(&s, &sizes, &Trial::default(), &mut rng);
         s.quantization.step = state.ratio(&s, round + 1).unwrap() as f32;
     }
@@ -193,7 +193,7 @@ fn the_order_of_reports_is_none() {
     let s = settings(bits(0.5), 0.0, 100);
     let sizes = |order: &[usize]| {
         let mut sizes = Sizes::new(&s, LIVE, false);
-        order.iter().for_each(|bytes| sizes.add(*bytes, *bytes as u64));
+        order.iter().for_each(|bytes| sizes.add(*bytes, &[(0, *bytes as i32)]));
         sizes
     };
     assert_eq!(sizes(&[1, 250, 77, 3000]), sizes(&[3000, 77, 1, 250]));
@@ -213,7 +213,10 @@ fn the_slope_is_held() {
         let step = f64::from(s.quantization.step);
         let mut sizes = Sizes::new(&s, LIVE, false);
         for _ in 0..50 {
-            sizes.add((bits(step) * LIVE as f64 / 8.0).round() as usize, (mean / step * LIVE as f64).round() as u64);
+            sizes.add(
+                (bits(step) * LIVE as f64 / 8.0).round() as usize,
+                &[(0, (mean / step * LIVE as f64).round() as i32)],
+            );
         }
         last = state.follow(&s, &sizes, &Trial::default(), &mut rng);
         s.quantization.step = state.ratio(&s, round + 1).unwrap() as f32;
@@ -265,7 +268,7 @@ fn step_and_part_come_to_where_bits_say_most() {
                 assert!((report / budget - 1.0).abs() < 0.1, "{best}, round {round}: {report}");
             }
             let mut sizes = Sizes::new(&s, LIVE, state.is_first());
-            (0..50).for_each(|_| sizes.add((report * LIVE as f64 / 8.0).round() as usize, 0));
+            (0..50).for_each(|_| sizes.add((report * LIVE as f64 / 8.0).round() as usize, &[]));
             let ratio = product(octaves + 1.0) / product(octaves) * rate(octaves) / rate(octaves + 1.0);
             let trial = Trial::of([1e6 * rate(octaves), 1e6 * rate(octaves + 1.0)], [1e9, 1e9 * ratio / 4.0]);
             state.follow(&s, &sizes, &trial, &mut rng);
@@ -284,7 +287,7 @@ fn step_and_part_come_to_where_bits_say_most() {
     let mut s = settings(bits(3.0), 0.0, 50);
     let mut state = RateState::new(&s);
     let mut sizes = Sizes::new(&s, LIVE, true);
-    (0..50).for_each(|_| sizes.add(3 * LIVE / 8, 0));
+    (0..50).for_each(|_| sizes.add(3 * LIVE / 8, &[]));
     state.follow(&s, &sizes, &Trial::of([2e6, 1e6], [1e9, 3e8]), &mut ChaCha20Rng::seed_from_u64(3));
     s.quantization.keep = state.part().unwrap();
     assert_eq!(s.quantization.keep, 1.0);
@@ -305,7 +308,7 @@ fn a_step_that_is_far_too_coarse_is_left_in_a_few_rounds() {
         let rate = |octaves: f64| 0.6 * 0.6f64.powf(octaves);
         let report = rate(octaves) * f64::from(s.quantization.keep);
         let mut sizes = Sizes::new(&s, LIVE, state.is_first());
-        (0..50).for_each(|_| sizes.add((report * LIVE as f64 / 8.0).ceil() as usize, 0));
+        (0..50).for_each(|_| sizes.add((report * LIVE as f64 / 8.0).ceil() as usize, &[]));
         let trial = Trial::of([1e6, 1e6 * 0.6], [1e9, 1e9 * 1.1 / 0.6 / 4.0]);
         state.follow(&s, &sizes, &trial, &mut rng);
         s.quantization.step = state.ratio(&s, round + 1).unwrap() as f32;

@@ -32,11 +32,12 @@ use crate::compare_privacy::Estimate;
 use crate::run::RunError;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use siskin_server::round::SIGNS_UP_TO;
 
 /// The codecs of the table.
 pub const SCHEMES: [Scheme; 12] = [
     Scheme::Siskin,
-    Scheme::SiskinWhole,
+    Scheme::SiskinDrawn,
     Scheme::GammaNearest,
     Scheme::GammaStochastic,
     Scheme::GammaVoted,
@@ -136,10 +137,8 @@ fn cases(options: &Options) -> Vec<Case> {
             _ => {
                 let fits = |budget: &&f64| match scheme {
                     Scheme::Eden => **budget <= 4.0,
-                    // It goes lower, and is better there than the form above; the table was not run for it yet.
-                    Scheme::EdenCoded => **budget >= 1.0,
-                    // With more, nothing is left out anyway.
-                    Scheme::SiskinWhole => **budget < 1.0,
+                    // With more it is what the first is.
+                    Scheme::SiskinDrawn => **budget <= SIGNS_UP_TO,
                     _ => true,
                 };
                 let budgets = options.budgets.iter().filter(fits);

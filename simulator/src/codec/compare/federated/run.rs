@@ -122,7 +122,14 @@ struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    fn new(setting: &'a Setting, seed: u64, step: f32, rate: Rate, clip_norm: Option<f32>) -> Result<Self, RunError> {
+    /// `ours`: the clip norm of a run with the device's own codec, and whether its rounding is left to the server.
+    fn new(
+        setting: &'a Setting,
+        seed: u64,
+        step: f32,
+        rate: Rate,
+        ours: Option<(f32, bool)>,
+    ) -> Result<Self, RunError> {
         let mut config = setting.config.clone();
         config.run.seed = seed;
         let model = initial_model(&config, &setting.data)?;
@@ -130,8 +137,11 @@ impl<'a> Field<'a> {
         let mut settings = config.server_settings(POPULATION, live);
         settings.quantization.step = step;
         settings.rate = rate;
-        if let Some(clip_norm) = clip_norm {
+        if let Some((clip_norm, any_rounding)) = ours {
             settings.privacy.clip_norm = clip_norm;
+            if any_rounding {
+                settings.quantization.rounding = rate.rounding(&settings.privacy);
+            }
         }
         let server = Server::new(settings, setting.data.devices(), config.fleet.rounds, model, MAX_FRAME)?;
         let (kept, ledgers, timing) = (KeptMasks::default(), Ledgers::default(), Timing::default());
@@ -262,7 +272,7 @@ fn source(pilot: &Pilot, scheme: Scheme, budget: f64) -> Source {
             Source::Fixed(((budget * d as f64 - scales as f64) / rotated as f64).clamp(1e-6, 4.0))
         }
         Parameter::RotatedStep => {
-            let found = Follow::new(budget, (1e-3, 6.0), |step| pilot.bits(scheme, step));
+            let found = Follow::new(budget, (1e-3, 9.0), |step| pilot.bits(scheme, step));
             Source::Fixed(found.step)
         }
         Parameter::Multiplier | Parameter::None => Source::Fixed(1.0),
@@ -281,14 +291,15 @@ pub(super) fn run(
     let ours = scheme.is_some_and(Scheme::is_ours);
     let (mut source, mut field) = match (scheme, budget) {
         (Some(scheme), Some(budget)) if ours => {
-            let keep = (scheme == Scheme::SiskinWhole).then_some(1.0);
             // Of a coordinate that travels.
-            let bits = if keep.is_some() { budget } else { budget.max(FIRST_BITS) };
-            let found = Follow::new(bits, (1e-3, 1e6), |step| pilot.bits(scheme, step));
-            let (step, rate) = ((found.step * pilot.rms) as f32, Rate::Bits(Budget { bits: budget, keep }));
+            let found = Follow::new(budget.max(FIRST_BITS), (1e-3, 1e6), |step| pilot.bits(scheme, step));
+            let (step, rate) = ((found.step * pilot.rms) as f32, Rate::Bits(Budget { bits: budget, keep: None }));
             // No delta is as long, and the finest step that the controller goes to is a part of it.
             let clip_norm = (16.0 * pilot.rms * (pilot.params() as f64).sqrt()) as f32;
-            (Source::Fixed(1.0), Field::new(setting, pilot.seed, step, rate, Some(clip_norm))?)
+            (
+                Source::Fixed(1.0),
+                Field::new(setting, pilot.seed, step, rate, Some((clip_norm, scheme == Scheme::Siskin)))?,
+            )
         }
         (Some(scheme), Some(budget)) => (source(pilot, scheme, budget), pilot.fine(setting)?),
         _ => (Source::Fixed(parameter.unwrap_or(1.0)), pilot.fine(setting)?),
