@@ -105,7 +105,6 @@ impl GridBound {
         let Some(units) = ratio_in_units(clip_norm, step).filter(|units| *units >= 1) else {
             return Err(GridBoundError { clip_norm, step });
         };
-        // With room for the rounding of single precision.
         if parts::ROTATED.here && grid.rounding == Rounding::Rotated {
             // Of the rotated symbols, all of one magnitude.
             let largest = u64::from(largest_scale(clip_norm, step, coordinates));
@@ -117,6 +116,7 @@ impl GridBound {
                 Err(GridBoundError { clip_norm, step })
             };
         }
+        // With room for the rounding of single precision.
         let (s, d) = ((units + 1) as f64 / 65_536.0 * (1.0 + 1e-6), coordinates as f64);
         let root = libm::sqrt(d);
         let squares = match grid.rounding {

@@ -93,11 +93,6 @@ impl Rotated {
         }
     }
 
-    /// The largest scale that a report of a plan of this clip norm may have, in steps; see [`largest_scale`].
-    pub fn largest_scale(&self, clip_norm: f32, step: f32) -> u32 {
-        largest_scale(clip_norm, step, self.count)
-    }
-
     /// Codes rotated symbols: zeros but for [`count`](Self::count) of one magnitude, or nothing but zeros. Gives the bytes written.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! How many signs of a rotated delta a budget has room for, and the steps of their scale.
 
-use super::{Budget, Rate};
+use super::{Budget, LEAST_PART, Rate};
 use crate::round::settings::within;
 use crate::round::{Settings, SettingsError};
 use siskin::checkin::{Privacy, Rounding};
@@ -24,8 +24,9 @@ impl Settings {
         }
         let length = rotated_len(live);
         if let Rate::Bits(Budget { bits, .. }) = self.rate {
-            // Exact: a power of two below.
-            self.quantization.keep = (signs_of(bits * live as f64, length) as f64 / length as f64) as f32;
+            // Exact: a power of two below. Not less than a plan may say.
+            let part = signs_of(bits * live as f64, length) as f64 / length as f64;
+            self.quantization.keep = part.max(LEAST_PART) as f32;
         }
         let count = self.quantization.most_kept(live) as f64;
         self.quantization.step = (2.0 * f64::from(self.privacy.clip_norm) / (count * SCALES)) as f32;

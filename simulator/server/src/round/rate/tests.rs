@@ -354,3 +354,14 @@ fn noise_of_sizes_is_a_half_percent() {
     assert_eq!(settings(bits(0.1), 0.0, 10).noise_beside_sizes(), 1.0);
     assert_eq!(settings(Rate::Fixed, 2.0, 10).noise_beside_sizes(), 1.0);
 }
+
+/// Of the least budget and a large model, a plan that a device takes.
+#[test]
+fn the_least_part_of_signs_is_one_that_a_plan_may_have() {
+    let mut s = settings(bits(1e-4), 0.0, 10);
+    s.quantization.rounding = Rounding::Rotated;
+    s.lay_signs(1 << 21);
+    assert_eq!(f64::from(s.quantization.keep), LEAST_PART);
+    s.lay_signs(1000);
+    assert_eq!(f64::from(s.quantization.keep), 1.0 / 1024.0);
+}
