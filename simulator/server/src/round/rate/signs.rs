@@ -48,8 +48,8 @@ fn signs_of(bits: f64, length: usize) -> usize {
 /// Bits a live param up to which reports carry signs where that is left to the server.
 ///
 /// A grid of as many bits may have less error, as the coder makes use of rows that stand still; but all of it is on the coordinates that are large,
-/// and count. Held-out accuracy of MNIST by writer (`siskin run --data DIR --noise-multiplier 0`, 100 rounds) at 0.1 bits: 97.6 % by signs,
-/// 97.8 % on a grid; at 0.02 bits: 95.0 and 61.1 %.
+/// and count. Held-out accuracy of MNIST by writer (`siskin run --data DIR --noise-multiplier 0`, 100 rounds) at 0.1 bits: 97.5 % by signs,
+/// 97.8 % on a grid; at 0.02 bits: 94.7 and 61.1 %.
 pub const SIGNS_UP_TO: f64 = 0.1;
 
 impl Rate {
