@@ -47,7 +47,8 @@ fn bench(c: &mut Criterion) {
     for update in updates() {
         for (rate, step_rms) in [("coarse", 10.0), ("fine", 1.0)] {
             let step = Step::new((step_rms * update.rms()) as f32).expect("a positive step");
-            let (symbols, _) = symbols_of(&update.values, step, RoundingKind::Stochastic { seed: 1 });
+            let (symbols, _) =
+                symbols_of(&update.values, &update.shapes, step, RoundingKind::Stochastic { seed: 1 }).unwrap();
             let mut group = c.benchmark_group(format!("{} {rate}", update.name));
             group.throughput(Throughput::Bytes(4 * symbols.len() as u64));
             for (name, coder) in

@@ -21,7 +21,16 @@ pub enum RoundingKind {
         /// Of the sdk's uniform numbers.
         seed: u64,
     },
+    /// Whatever has the least error and priced bits ([`optimise`]).
+    Optimised {
+        /// Squared steps a bit, in 1/256.
+        price: u32,
+    },
 }
+
+/// The price of optimised rounding where nothing else is said: 0.13 squared steps a bit, in the middle of the range that
+/// [`optimise`] gives.
+pub const PRICE: u32 = 33;
 
 impl RoundingKind {
     /// Its name on the command line.
@@ -30,6 +39,7 @@ impl RoundingKind {
             Self::Nearest => "nearest",
             Self::Stochastic { .. } => "stochastic",
             Self::Dithered { .. } => "dithered",
+            Self::Optimised { .. } => "optimised",
         }
     }
 }
@@ -56,9 +66,18 @@ impl Measured {
     }
 }
 
-/// Symbols of `values` on the grid of `step`, and how many values are too large for it. Nearest and stochastic rounding are the
-/// sdk's own; the dither of coordinate `i` is `u - 1/2` with the sdk's uniform `u`, on which rounding is the paper's.
-pub fn symbols_of(values: &[f32], step: Step, rounding: RoundingKind) -> (Vec<i32>, usize) {
+/// Symbols of `values`, which are those of tensors of `shapes`, on the grid of `step`, and how many values are too large for it.
+/// All are the sdk's own but the dithered ones: the dither of coordinate `i` is `u - 1/2` with the sdk's uniform `u`, on which
+/// rounding is the paper's.
+///
+/// # Errors
+/// [`CodecError`] of optimised rounding: shapes that are none or not those of the values, a step of which 1/256 is none.
+pub fn symbols_of(
+    values: &[f32],
+    shapes: &[[u32; 2]],
+    step: Step,
+    rounding: RoundingKind,
+) -> Result<(Vec<i32>, usize), CodecError> {
     let rounding = match rounding {
         RoundingKind::Nearest => Rounding::Nearest,
         RoundingKind::Stochastic { seed } => Rounding::Stochastic { seed, first: 0 },
@@ -66,26 +85,33 @@ pub fn symbols_of(values: &[f32], step: Step, rounding: RoundingKind) -> (Vec<i3
             let x: Vec<f64> = values.iter().map(|x| f64::from(*x)).collect();
             let (symbols, _) = rounding::dithered(&x, f64::from(step.get()), &dither(seed, values.len()));
             let saturated = symbols.iter().filter(|q| q.unsigned_abs() > MAX_SYMBOL as u32).count();
-            return (symbols, saturated);
+            return Ok((symbols, saturated));
         }
+        RoundingKind::Optimised { price } => return optimised(values, shapes, step, price),
     };
+    Ok(rounded(values, step, rounding))
+}
+
+fn rounded(values: &[f32], step: Step, rounding: Rounding) -> (Vec<i32>, usize) {
     let mut values = values.to_vec();
     let Quantized { symbols, saturated, .. } = quantize_in_place(&mut values, step, rounding);
     (symbols.to_vec(), saturated)
 }
 
-/// Symbols of `values` by rounding that weighs error against bits ([`optimise`]); `None` where the step is too fine for them.
-pub fn optimised_symbols(values: &[f32], shapes: &[[u32; 2]], step: Step, price: u32) -> Option<Vec<i32>> {
-    let fine = Step::new(step.get() / FINE as f32).ok()?;
-    let (mut symbols, saturated) = symbols_of(values, fine, RoundingKind::Nearest);
+/// Rounding that weighs error against bits ([`optimise`]). Values that are too large leave the others to the nearest.
+fn optimised(values: &[f32], shapes: &[[u32; 2]], step: Step, price: u32) -> Result<(Vec<i32>, usize), CodecError> {
+    let fine = Step::new(step.get() / FINE as f32).map_err(|e| CodecError::new("step / 256", e))?;
+    let (mut symbols, saturated) = rounded(values, fine, Rounding::Nearest);
     if saturated > 0 {
-        return None;
+        return Ok((symbols, saturated));
     }
-    let tensors = shapes.iter().map(|[rows, cols]| Support::dense(*rows, *cols)).collect::<Result<Vec<_>, _>>().ok()?;
+    let tensors = shapes.iter().map(|[rows, cols]| Support::dense(*rows, *cols)).collect::<Result<Vec<_>, _>>();
+    let tensors = tensors.map_err(|e| CodecError::new("shape", e))?;
     let bytes = RowColumn::required_scratch(shapes.iter().map(|shape| shape[1]).max().unwrap_or(0));
     let mut words = vec![0u32; bytes.div_ceil(4)];
     let scratch: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
-    optimise(&tensors, &mut symbols, price, scratch.get_mut(..bytes)?).ok().map(|_| symbols)
+    optimise(&tensors, &mut symbols, price, &mut scratch[..bytes]).map_err(|e| CodecError::new("shape", e))?;
+    Ok((symbols, 0))
 }
 
 /// The dither of a seed, uniform on `[-1/2, 1/2)`.
@@ -111,7 +137,7 @@ pub fn measure_update(update: &Update, step_rms: f64, rounding: RoundingKind) ->
     let Update { shapes, values, .. } = update;
     let rms = update.rms();
     let step = Step::new((step_rms * rms) as f32).map_err(|e| CodecError::new("step", e))?;
-    let (symbols, saturated) = symbols_of(values, step, rounding);
+    let (symbols, saturated) = symbols_of(values, shapes, step, rounding)?;
     if saturated > 0 {
         return Err(CodecError::new("step", format!("{saturated} values are too large for it")));
     }
@@ -136,7 +162,7 @@ mod tests {
         let step = Step::new(0.5).unwrap();
         for value in [0.0f32, 0.1, 0.25, -3.3] {
             let values = vec![value; 20_000];
-            let (symbols, saturated) = symbols_of(&values, step, RoundingKind::Dithered { seed: 4 });
+            let (symbols, saturated) = symbols_of(&values, &[], step, RoundingKind::Dithered { seed: 4 }).unwrap();
             assert_eq!(saturated, 0);
             let estimate = symbols.iter().zip(dither(4, values.len())).map(|(&q, u)| (f64::from(q) + u) * 0.5);
             let errors: Vec<f64> = estimate.map(|x| x - f64::from(value)).collect();
@@ -146,7 +172,28 @@ mod tests {
             assert!(moment(1).abs() < 5.0 * (1.0f64 / 48.0 / 20_000.0).sqrt(), "{value}: {}", moment(1));
             assert!((moment(2) * 48.0 - 1.0).abs() < 5.0 * (0.8f64 / 20_000.0).sqrt(), "{value}: {}", moment(2));
         }
-        let (_, saturated) = symbols_of(&[1e9], step, RoundingKind::Dithered { seed: 4 });
+        let (_, saturated) = symbols_of(&[1e9], &[], step, RoundingKind::Dithered { seed: 4 }).unwrap();
         assert_eq!(saturated, 1);
+    }
+    /// Of 40 normal columns of other scales each: fewer bits than to the nearest, a price of nothing is nearly the nearest, and what does not
+    /// belong together is refused.
+    #[test]
+    fn optimised_symbols_have_a_price() {
+        let uniform = Uniform::new(8);
+        let at = |i: u32| (0..6).map(|k| uniform.at(6 * i + k) - 0.5).sum::<f32>();
+        let values: Vec<f32> = (0..4000u32).map(|i| at(i) * (1 + i % 40) as f32 * 0.05).collect();
+        let shapes = vec![[100u32, 40]];
+        let update = Update { name: String::new(), shapes, values };
+        let of = |rounding| measure_update(&update, 2.0, rounding).unwrap();
+        let (nearest, free) = (of(RoundingKind::Nearest), of(RoundingKind::Optimised { price: 0 }));
+        // But for values that 1/256 of a step brings to the middle of two.
+        assert!(free.nonzero.abs_diff(nearest.nonzero) <= 4000 / 100, "{free:?} {nearest:?}");
+        let priced = of(RoundingKind::Optimised { price: PRICE });
+        assert!(priced.nonzero < nearest.nonzero && priced.bytes[0].1 < nearest.bytes[0].1, "{priced:?} {nearest:?}");
+        let step = Step::new(1.0).unwrap();
+        let of = |shapes, values: &[f32]| symbols_of(values, shapes, step, RoundingKind::Optimised { price: PRICE });
+        assert!(of(&[[2, 3]], &[0.0; 5]).is_err());
+        assert!(of(&[[2, 3]], &[0.0; 7]).is_err());
+        assert_eq!(of(&[[1, 2]], &[0.0, 66_000.0]).unwrap().1, 1);
     }
 }

@@ -10,7 +10,7 @@ mod update;
 
 pub use case::{decode_case, encode_case};
 pub use lossless::{Coded, Coder};
-pub use measure::{Measured, RoundingKind, dither, measure, measure_update, optimised_symbols, symbols_of};
+pub use measure::{Measured, PRICE, RoundingKind, dither, measure, measure_update, symbols_of};
 pub use update::Update;
 
 /// What is wrong, and where: a file, an option or a member of a JSON text.

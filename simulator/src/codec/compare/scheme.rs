@@ -7,7 +7,7 @@ use crate::codec::rivals::hadamard::Layout;
 use crate::codec::rivals::run_length::GAMMA;
 use crate::codec::rivals::top_k::IndexCost;
 use crate::codec::rivals::{Sent, drive, min_max, one_bit, qsgd, tern_grad, three_lc, top_k};
-use crate::codec::{Coder, RoundingKind, dither, optimised_symbols, symbols_of};
+use crate::codec::{Coder, PRICE, RoundingKind, dither, symbols_of};
 use serde::{Deserialize, Serialize};
 use siskin::checkin::{Quantization, Rounding};
 use siskin::privacy::{rotate, rotated_len};
@@ -69,9 +69,6 @@ pub enum Scheme {
     /// 16-bit floats and zstd.
     HalfZstd,
 }
-
-/// Squared steps, in 1/256, that a bit is worth where rounding weighs both: 0.13, in the middle of the range that its documentation gives.
-const PRICE: u32 = 33;
 
 /// What a codec's parameter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,7 +203,7 @@ impl Scheme {
         };
         let grid = |rounding: RoundingKind, bits: &dyn Fn(&[i32]) -> Option<usize>| {
             let step = Step::new((parameter * unit) as f32).ok()?;
-            let (symbols, saturated) = symbols_of(x, step, rounding);
+            let (symbols, saturated) = symbols_of(x, shapes, step, rounding).ok()?;
             if saturated > 0 {
                 return None;
             }
@@ -223,14 +220,7 @@ impl Scheme {
         Some(match self {
             Self::Siskin | Self::SiskinDrawn => grid(RoundingKind::Stochastic { seed }, &coded)?,
             Self::SiskinNearest => grid(RoundingKind::Nearest, &coded)?,
-            Self::SiskinOptimised => {
-                let step = Step::new((parameter * unit) as f32).ok()?;
-                let symbols = optimised_symbols(x, shapes, step, PRICE)?;
-                Sent {
-                    bits: coded(&symbols)?,
-                    estimate: symbols.iter().map(|&q| f64::from(step.dequantize(q))).collect(),
-                }
-            }
+            Self::SiskinOptimised => grid(RoundingKind::Optimised { price: PRICE }, &coded)?,
             Self::GammaNearest => grid(RoundingKind::Nearest, &gamma)?,
             Self::GammaStochastic | Self::GammaVoted => grid(RoundingKind::Stochastic { seed }, &gamma)?,
             Self::GammaDithered => grid(RoundingKind::Dithered { seed }, &gamma)?,

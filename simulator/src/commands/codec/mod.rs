@@ -18,6 +18,7 @@ Examples:
   echo '{\"codec\":\"rlgamma\",\"symbols\":[1,0,0,0,-2],\"shape\":[1,5]}' | siskin codec encode --json
   echo '{\"codec\":\"rlgamma\",\"bytes\":\"2704\",\"shape\":[1,5]}' | siskin codec decode --json
   siskin codec measure update.safetensors --step-rms 3 --rounding stochastic --seed 1 --json
+  siskin codec measure update.safetensors --step-rms 3 --rounding optimised --price 0.1
   siskin codec compare --updates DIR             tables of all codecs; see siskin codec compare --help
 
 Codecs: siskin; rlgamma, rldelta, rlomega, rlrice (zero runs and magnitudes); elias-gamma, elias-delta, elias-omega (every
@@ -36,7 +37,7 @@ pub(super) fn command() -> Command {
                 .long("rounding")
                 .value_name("NAME")
                 .default_value("nearest")
-                .help("nearest, stochastic or dithered"),
+                .help("nearest, stochastic, dithered or optimised (least error and priced bits, by siskin's coder)"),
         )
         .arg(
             Arg::new("seed")
@@ -44,6 +45,13 @@ pub(super) fn command() -> Command {
                 .value_name("N")
                 .default_value("1")
                 .help("of stochastic and dithered rounding"),
+        )
+        .arg(
+            Arg::new("price")
+                .long("price")
+                .value_name("X")
+                .default_value("0.13")
+                .help("of a bit, in squared steps, for optimised rounding; 0 to 1000"),
         )
         .arg(switch("json", "print JSON"));
     Command::new("codec")
@@ -91,7 +99,8 @@ fn measured(matches: &ArgMatches) -> anyhow::Result<()> {
         "nearest" => RoundingKind::Nearest,
         "stochastic" => RoundingKind::Stochastic { seed },
         "dithered" => RoundingKind::Dithered { seed },
-        other => bail!("--rounding {other}: nearest, stochastic and dithered are known"),
+        "optimised" => RoundingKind::Optimised { price: price(text("price"))? },
+        other => bail!("--rounding {other}: nearest, stochastic, dithered and optimised are known"),
     };
     let measured = measure(Path::new(text("file")), step_rms, rounding)?;
     if is_set(matches, "json") {
@@ -106,6 +115,14 @@ fn measured(matches: &ArgMatches) -> anyhow::Result<()> {
         writeln!(out, "{name:<12} {bits:>12.5} {:>12.4}", bits / gamma)?;
     }
     Ok(())
+}
+
+/// In 1/256 squared steps a bit.
+fn price(text: &str) -> anyhow::Result<u32> {
+    match text.parse::<f64>() {
+        Ok(price) if (0.0..=1000.0).contains(&price) => Ok((price * 256.0).round() as u32),
+        _ => bail!("--price {text}: a number from 0 to 1000 belongs here"),
+    }
 }
 
 fn as_json(measured: &Measured, rounding: &str) -> Value {
