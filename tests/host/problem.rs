@@ -216,6 +216,15 @@ pub(crate) fn profiles() -> Vec<Profile> {
         s.quantization = Quantization { step: 1.0, rounding: Rounding::Rotated, keep };
         s
     };
+    let rounded = |step: f32, rounding: Rounding, mut s: Settings| {
+        s.privacy = Privacy::new(0.5, siskin::checkin::Profile::Central);
+        s.quantization = Quantization { step, rounding, keep: 1.0 };
+        s
+    };
+    let dithered_part = |mut s: Settings| {
+        s.quantization.keep = 0.4;
+        s
+    };
     let half = |mut s: Settings| {
         s.privacy = Privacy::new(0.5, siskin::checkin::Profile::Central);
         s
@@ -245,6 +254,18 @@ pub(crate) fn profiles() -> Vec<Profile> {
         profile("mlp-blocks-70-part", mlp(), part(0.4, blocks(base(), 0.7, 1.0))),
         profile("mlp-dense-signs", mlp(), signs(0.1, base())),
         profile("mlp-blocks-70-signs", mlp(), signs(0.3, blocks(base(), 0.7, 1.0))),
+        profile("mlp-sparse-80-dithered", mlp(), rounded(0.02, Rounding::Dithered, pruned(base(), 0.8, 1.0))),
+        profile(
+            "cnn-masked-50-adaptive-dithered-part",
+            cnn(),
+            adaptive(0.1)(dithered_part(rounded(0.05, Rounding::Dithered, pruned(base(), 0.5, 0.0)))),
+        ),
+        profile("mlp-dense-optimised", mlp(), rounded(0.02, Rounding::Optimised { price: 33 }, base())),
+        profile(
+            "mlp-blocks-70-adaptive-optimised",
+            mlp(),
+            adaptive(0.1)(rounded(0.03, Rounding::Optimised { price: 20 }, blocks(base(), 0.7, 1.0))),
+        ),
         profile("cnn-masked-50-adaptive-part", cnn(), adaptive(0.1)(part(0.5, pruned(base(), 0.5, 0.0)))),
     ]
 }

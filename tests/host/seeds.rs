@@ -67,8 +67,9 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
     let masked = &profiles[3];
     let named = |name: &str| profiles.iter().position(|p| p.name == name).unwrap();
     let (adaptive, signs) = (named("mlp-dense-adaptive"), named("mlp-dense-signs"));
+    let (dithered, optimised) = (named("mlp-sparse-80-dithered"), named("mlp-dense-optimised"));
     let mut seeds = Vec::new();
-    for i in [0, 2, 5, 7, adaptive, signs] {
+    for i in [0, 2, 5, 7, adaptive, signs, dithered, optimised] {
         let offer = profiles[i].round(1024).offer;
         seeds.push((format!("plan/{}", profiles[i].name), offer.plan_bytes));
     }
@@ -77,7 +78,7 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
     seeds.push(("checkpoint/masked".into(), [&[0][..], &offer.checkpoint].concat()));
     let moved = Moved::new(1024);
     seeds.push(("checkpoint/changes".into(), [&[1][..], &moved.changes].concat()));
-    for (first, i) in [(0u8, 0), (1, 2), (2, adaptive), (3, signs)] {
+    for (first, i) in [(0u8, 0), (1, 2), (2, adaptive), (3, signs), (4, dithered)] {
         let report = play(&profiles[i].round(1024), &config(1024), 1, &mut profiles[i].examples(1).store()).report;
         let payload = Report::parse(report.as_ref().unwrap()).unwrap().payload.to_vec();
         seeds.push((format!("report/{}", profiles[i].name), [&[first][..], &payload].concat()));

@@ -133,6 +133,33 @@ fn the_mean_of_signs_is_unbiased() {
     assert!((error * f64::from(devices) / stated - 1.0).abs() < 0.35, "{} of {stated}", error * f64::from(devices));
 }
 
+/// The same for dither, with the steps that lose what is small below: half of what stochastic rounding would leave of it.
+#[test]
+fn the_mean_of_dithered_reports_is_unbiased() {
+    let (devices, step) = (400, 0.02f32);
+    let mut s = settings();
+    s.cohort = devices;
+    (s.training.batch, s.training.epochs, s.training.optimizer) = (64, 1, momentum(0.0));
+    s.quantization = Quantization { step, rounding: Rounding::Dithered, keep: 1.0 };
+    let mut server = server(s.clone(), &mlp(), 1024);
+    let before = server.model().params().to_vec();
+    let examples = Examples::new(&mlp(), 1, 20);
+    let want = reference::delta(&before, &vec![true; before.len()], &[16, 12, 4], &s.training, &examples);
+    let round = server.open().unwrap();
+    for d in 0..u64::from(devices) {
+        assert_eq!(play(&round, &config(1024), d, &mut examples.store()).outcome, Outcome::Accepted);
+    }
+    let closed = server.close(round, &mut rng(0)).unwrap();
+    assert_eq!(closed.counts.accepted, u64::from(devices));
+    let error = |i: usize| f64::from(before[i]) - f64::from(server.model().params()[i]) - want[i];
+    let (n, squares) = (before.len() as f64, (0..before.len()).map(|i| error(i).powi(2)).sum::<f64>());
+    let mean = (0..before.len()).map(error).sum::<f64>() / n;
+    // Of a mean of uniform errors: their sum within 4 deviations; of their squares a normal one has a relative deviation of sqrt(2 / n).
+    let variance = f64::from(step).powi(2) / 12.0 / f64::from(devices);
+    assert!(mean.abs() < 4.0 * (variance / n).sqrt(), "{mean}");
+    assert!((squares / n / variance - 1.0).abs() < 4.0 * (2.0 / n).sqrt(), "{}", squares / n / variance);
+}
+
 /// The same with rounding to the nearest is biased: the test above can fail.
 #[test]
 fn rounding_to_the_nearest_loses_what_is_small() {

@@ -51,6 +51,8 @@ parts! {
     CLIPPING: "clipping", "clipping but of the whole delta";
     SUBSET: "subset", "report of a part of the coordinates";
     ROTATED: "rotated", "signs of rotated deltas";
+    DITHER: "dither", "subtractive dither";
+    OPTIMISED: "rdo", "optimised rounding";
     DISTRIBUTED: "distributed", "shared noise";
 }
 
@@ -106,6 +108,8 @@ impl Plan {
             (CLIPPING, self.privacy.clipping != Clipping::Delta),
             (SUBSET, self.quantization.keep != 1.0 && self.quantization.rounding != Rounding::Rotated),
             (ROTATED, self.quantization.rounding == Rounding::Rotated),
+            (DITHER, self.quantization.rounding == Rounding::Dithered),
+            (OPTIMISED, matches!(self.quantization.rounding, Rounding::Optimised { .. })),
             (DISTRIBUTED, matches!(self.privacy.profile, Profile::Distributed(_))),
         ];
         needed.into_iter().filter(|(_, needed)| *needed).try_for_each(|(part, _)| part.check())

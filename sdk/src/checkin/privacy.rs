@@ -206,6 +206,20 @@ impl Privacy {
             let share = self.bit_share().unwrap_or(0.0);
             within("privacy.clipping.bit_share, with signs of rotated deltas", share, 0.0, 0.0)?;
         }
+        let optimised = parts::OPTIMISED.here && matches!(grid.rounding, Rounding::Optimised { .. });
+        if optimised || parts::DITHER.here && grid.rounding == Rounding::Dithered {
+            within("privacy.noise_multiplier, with dithered or optimised rounding", self.noise_multiplier, 0.0, 0.0)?;
+            if self.distributed().is_some() {
+                return Err(PlanError::OutOfRange {
+                    field: "privacy.profile, with dithered or optimised rounding",
+                    got: 2.0,
+                });
+            }
+        }
+        if optimised {
+            // What does not travel would be priced too.
+            within("quantization.keep, with optimised rounding", grid.keep, 1.0, 1.0)?;
+        }
         if let Some(share) = self.bit_share() {
             within("privacy.clipping.bit_share", share, 1e-6, MAX_BIT_SHARE)?;
             if self.distributed().is_none() {

@@ -124,6 +124,11 @@ impl GridBound {
                 let norm = (s + 0.5 * root).min(2.0 * s);
                 norm * norm
             }
+            Rounding::Optimised { .. } if parts::OPTIMISED.here => {
+                // Nearest ones of values that were rounded to 1/256 before, or shorter.
+                let norm = (s + (0.5 + 1.0 / 512.0) * root).min(256.0 / 127.5 * s);
+                norm * norm
+            }
             _ => {
                 let mean = s * s + (0.25 * d).min(root * s);
                 let variance = mean + s * s;

@@ -32,7 +32,7 @@ pub(crate) struct Bounded<'a> {
 /// Rounds finite `values` of norm at most about `sqrt(limit)` steps to a grid of `step`; `coins` is the seed of stochastic rounding,
 /// none rounds to the nearest. What comes out is checked exactly: if all else failed, it is the zero vector.
 pub(crate) fn round_within(values: &mut [f32], step: Step, coins: Option<u64>, limit: u128) -> Bounded<'_> {
-    let fits = |step: Step, rounding| squares(values, step, rounding) <= limit;
+    let fits = |step: Step, coins| squares(values, step, coins) <= limit;
     let chosen = match coins {
         Some(seed) => {
             let step = shorten(values, step, limit as f64);
@@ -40,16 +40,15 @@ pub(crate) fn round_within(values: &mut [f32], step: Step, coins: Option<u64>, l
             for candidate in (0..CANDIDATES).rev() {
                 // An odd constant: all seeds differ.
                 let seed = seed.wrapping_add(candidate.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-                let rounding = Rounding::Stochastic { seed, first: 0 };
-                if fits(step, rounding) {
-                    chosen = Some(rounding);
+                if fits(step, Some(seed)) {
+                    chosen = Some(way(Some(seed)));
                 }
             }
             (step, chosen)
         }
         None => {
             let shorter = shorten_for_nearest(values, step, limit as f64);
-            let (whole, cut) = (fits(step, Rounding::Nearest), fits(shorter, Rounding::Nearest));
+            let (whole, cut) = (fits(step, None), fits(shorter, None));
             (if whole { step } else { shorter }, (whole || cut).then_some(Rounding::Nearest))
         }
     };
@@ -64,11 +63,16 @@ pub(crate) fn round_within(values: &mut [f32], step: Step, coins: Option<u64>, l
 
 /// Rounds values for which `limit` has room: neither shortened nor drawn twice, and the zero vector if they do not fit after all.
 pub(crate) fn round_with_room(values: &mut [f32], step: Step, coins: Option<u64>, limit: u128) -> Bounded<'_> {
-    let rounding = coins.map_or(Rounding::Nearest, |seed| Rounding::Stochastic { seed, first: 0 });
-    checked(quantize_in_place(values, step, rounding), limit)
+    checked(quantize_in_place(values, step, way(coins)), limit)
 }
 
-fn checked(Quantized { symbols, saturated, .. }: Quantized<'_>, limit: u128) -> Bounded<'_> {
+/// Stochastic with coins, to the nearest without.
+fn way(coins: Option<u64>) -> Rounding {
+    coins.map_or(Rounding::Nearest, |seed| Rounding::Stochastic { seed, first: 0 })
+}
+
+/// Whatever these are, if they keep the bound; else the zero vector.
+pub(super) fn checked(Quantized { symbols, saturated, .. }: Quantized<'_>, limit: u128) -> Bounded<'_> {
     if sum_of_squares(symbols) > limit {
         symbols.fill(0);
     }
@@ -144,15 +148,15 @@ impl Work for Look<'_> {
     }
 }
 
-/// The sum of squares of what [`quantize_in_place`] would make.
-fn squares(values: &[f32], step: Step, rounding: Rounding) -> u128 {
-    wide(Squares { values, step, rounding })
+/// The sum of squares of what [`quantize_in_place`] would make with these coins.
+fn squares(values: &[f32], step: Step, coins: Option<u64>) -> u128 {
+    wide(Squares { values, step, coins })
 }
 
 struct Squares<'a> {
     values: &'a [f32],
     step: Step,
-    rounding: Rounding,
+    coins: Option<u64>,
 }
 
 impl Work for Squares<'_> {
@@ -168,12 +172,12 @@ impl Work for Squares<'_> {
         for part in self.values.chunks(PART) {
             let copy = &mut copy[..part.len()];
             copy.copy_from_slice(part);
-            let rounded = match self.rounding {
-                Rounding::Nearest => in_place(copy, self.step, |_, scaled, near| nearest(scaled, near)),
-                Rounding::Stochastic { seed, first: start } => {
+            let rounded = match self.coins {
+                None => in_place(copy, self.step, |_, scaled, near| nearest(scaled, near)),
+                Some(seed) => {
                     let uniform = Uniform::new(seed);
                     in_place(copy, self.step, |i, scaled, near| {
-                        stochastic(scaled, uniform.at(start.wrapping_add(first).wrapping_add(i)), near)
+                        stochastic(scaled, uniform.at(first.wrapping_add(i)), near)
                     })
                 }
             };

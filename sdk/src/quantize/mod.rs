@@ -7,6 +7,7 @@
 //! [`Rounding::Stochastic`]).
 //!
 //! * Nearest has the smaller error for one device, but a bias that does not average out over many devices.
+//! * Dithered is unbiased with half the error of stochastic on a fine grid, and worse on a coarse one ([`Dither`]).
 //! * Stochastic is unbiased, `E[q * step] = x` up to the 24 bits of the random number, and wins at low rates.
 //!
 //! Every operation is an IEEE 754 binary32 multiplication, addition, comparison or conversion, one after the other and
@@ -23,6 +24,7 @@
 
 mod carried;
 mod conditional;
+mod dither;
 #[cfg(feature = "layered")]
 pub mod layered;
 #[cfg(feature = "fisher")]
@@ -33,9 +35,10 @@ mod symbols;
 mod uniform;
 
 pub use carried::Carried;
+pub use dither::Dither;
 pub use rotated::Rotated;
 pub use subset::{Subset, scale_of};
-pub use symbols::Symbols;
+pub use symbols::{OptimiseError, Symbols};
 pub use uniform::Uniform;
 
 use crate::model::kernel::{Work, wide};
@@ -150,6 +153,29 @@ impl<'a> Work for InPlace<'a> {
     }
 }
 
+/// The same with dither: a symbol is `round_half_even(x * (1 / step) - u)`, with `u` the offset of its coordinate. `first` is the index of
+/// the first value of the slice.
+pub fn dither_in_place<'a>(values: &'a mut [f32], step: Step, dither: &Dither, first: u32) -> Quantized<'a> {
+    wide(Dithered { values, step, dither: *dither, first })
+}
+
+struct Dithered<'a> {
+    values: &'a mut [f32],
+    step: Step,
+    dither: Dither,
+    first: u32,
+}
+
+impl<'a> Work for Dithered<'a> {
+    type Output = Quantized<'a>;
+
+    #[inline(always)]
+    fn run(self) -> Quantized<'a> {
+        let Self { values, step, dither, first } = self;
+        in_place(values, step, |i, scaled, near| dithered(scaled, dither.units(first.wrapping_add(i)), near))
+    }
+}
+
 /// `round(index, scaled, near)` rounds; `near` promises `|scaled| < NEAR`.
 #[inline(always)]
 fn in_place(values: &mut [f32], step: Step, round: impl Fn(u32, f32, bool) -> i32) -> Quantized<'_> {
@@ -202,6 +228,13 @@ fn stochastic(scaled: f32, u: f32, near: bool) -> i32 {
     let above = rounded > scaled;
     let floor = if above { rounded - 1.0 } else { rounded };
     whole - i32::from(above) + i32::from(u < scaled - floor)
+}
+
+/// `units` in 1/65536. What the offset moves beyond the bound of a path comes back to it, which is where the other path has it too.
+#[inline(always)]
+fn dithered(scaled: f32, units: i32, near: bool) -> i32 {
+    let bound = if near { NEAR } else { MAX_SYMBOL as f32 };
+    nearest((scaled - units as f32 * (1.0 / 65_536.0)).clamp(-bound, bound), near)
 }
 
 /// Half to even, by truncation because `core` has no `round` on every target. Needs `|scaled| <= 2^24`.

@@ -98,13 +98,11 @@ mod blocks;
 mod error;
 mod mixer;
 mod model;
-#[cfg(feature = "rdo")]
 mod optimise;
 mod row_column;
 mod support;
 
 pub use error::{CodeError, DecodeError};
-#[cfg(feature = "rdo")]
 pub use optimise::{FINE, optimise};
 pub use row_column::{Decoder, Encoder, RowColumn, SCRATCH_ALIGN};
 pub use support::{Support, SupportError};

@@ -141,7 +141,6 @@ pub(super) struct Model<'a> {
 }
 
 /// All that a model knows, to go back to: 4 KB.
-#[cfg(feature = "rdo")]
 pub(super) struct Memory {
     weights: [[i32; INPUTS]; SETS],
     chances: [u16; CELLS],
@@ -150,7 +149,6 @@ pub(super) struct Memory {
     before: ([u32; 2], u8, i32),
 }
 
-#[cfg(feature = "rdo")]
 impl Memory {
     pub(super) const NONE: Self = Self {
         weights: [[0; INPUTS]; SETS],
@@ -161,7 +159,6 @@ impl Memory {
     };
 }
 
-#[cfg(feature = "rdo")]
 impl Model<'_> {
     /// Rates of a row stay where they are.
     pub(super) fn save(&self, memory: &mut Memory) {

@@ -16,7 +16,7 @@ use super::model::{BLOCK, Columns, Memory};
 use super::row_column::scratch_error;
 use super::{CodeError, Support};
 use crate::quantize::MAX_SYMBOL;
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 
 /// Parts of a step that a coordinate is given in.
 pub const FINE: i32 = 256;
@@ -56,7 +56,7 @@ impl Bins for Price {
 #[derive(Clone, Copy)]
 struct Choose<'a> {
     values: &'a [Cell<i32>],
-    memory: &'a Cell<Memory>,
+    memory: &'a RefCell<Memory>,
     /// Squared steps a bit, in 1/256.
     price: u32,
 }
@@ -130,7 +130,8 @@ impl WalkRow for Choose<'_> {
         _: &S,
         each: &mut impl FnMut(usize, i32),
     ) -> Result<(), Stop> {
-        let mut memory = self.memory.replace(Memory::NONE);
+        // Rows do not nest.
+        let memory = &mut *self.memory.borrow_mut();
         let mut start = 0;
         while start < length {
             let len = (length - start).min(BLOCK);
@@ -138,13 +139,12 @@ impl WalkRow for Choose<'_> {
             let mut fine = [0; BLOCK];
             fine.iter_mut().zip(values).for_each(|(fine, value)| *fine = value.get());
             let mut columns = row.load(state, start, len);
-            let symbols = self.choose(state, &mut memory, &columns, &fine, (start, len));
+            let symbols = self.choose(state, memory, &columns, &fine, (start, len));
             values.iter().zip(symbols).for_each(|(value, symbol)| value.set(symbol));
             block(bins, state, &mut columns, &symbols, (start, len), |i| first + start + i, each)?;
             row.store(state, &columns, start, len);
             start += len;
         }
-        self.memory.set(memory);
         Ok(())
     }
 }
@@ -152,19 +152,24 @@ impl WalkRow for Choose<'_> {
 /// Symbols of least `error + price bits`, in the place of coordinates in 1/[`FINE`] steps; returns about how many bits they take.
 ///
 /// `price` is in squared steps a bit, in 1/256: 30 is 0.117. With 0 the symbols are the nearest ones. `scratch` is that of an
-/// [`Encoder`](super::Encoder), 8 KB of stack beside it. Each block with a nonzero symbol is tried once for each of them and twice more.
+/// [`Encoder`](super::Encoder), 4 KB of stack beside it. Each block with a nonzero symbol is tried once for each of them and twice more.
 ///
 /// # Errors
 /// [`CodeError`] of a support that is none, of other numbers of coordinates than live, of scratch memory, and of a coordinate above
 /// `2^24 - 1`.
-pub fn optimise(tensors: &[Support<'_>], values: &mut [i32], price: u32, scratch: &mut [u8]) -> Result<u64, CodeError> {
+pub fn optimise<'s>(
+    tensors: impl IntoIterator<Item = Support<'s>>,
+    values: &mut [i32],
+    price: u32,
+    scratch: &mut [u8],
+) -> Result<u64, CodeError> {
     let mut state = State::new(scratch).map_err(scratch_error)?;
     if let Some(index) = values.iter().position(|x| x.unsigned_abs() > MAX_SYMBOL as u32) {
         return Err(CodeError::Symbol { index, got: values[index] });
     }
     let (got, mut rest) = (values.len(), Cell::from_mut(values).as_slice_of_cells());
     let mut bins = Price { bits: 0 };
-    let memory = Cell::new(Memory::NONE);
+    let memory = RefCell::new(Memory::NONE);
     for support in tensors {
         support.check().map_err(CodeError::Support)?;
         if let Some((expected, got)) = state.too_narrow(support.width()) {
@@ -177,7 +182,7 @@ pub fn optimise(tensors: &[Support<'_>], values: &mut [i32], price: u32, scratch
         rest = after;
         let way = Choose { values, memory: &memory, price };
         // Symbols are in range, and a price has no end.
-        let _ = walk(&mut bins, &mut state, support, Unknown, way, |_, _| ());
+        let _ = walk(&mut bins, &mut state, &support, Unknown, way, |_, _| ());
     }
     if rest.is_empty() { Ok(bins.bits >> 8) } else { Err(CodeError::Length { expected: got - rest.len(), got }) }
 }

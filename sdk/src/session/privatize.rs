@@ -4,10 +4,11 @@ use super::derive::report_key;
 use super::examples::mean_of_examples;
 use super::{Abandoned, Poll, Purpose, Session, Stage, stream};
 use crate::arena::cast;
-use crate::checkin::{Clipping, Path, Weighting, parts};
+use crate::checkin::{Clipping, Path, Rounding, Weighting, parts};
 use crate::model::{Graph, mask};
 use crate::optim::{Delta, subtract};
-use crate::quantize::Carried;
+use crate::quantize::{Carried, Dither};
+use crate::report::supports;
 use rand_core::Rng;
 
 impl Session<'_> {
@@ -64,8 +65,17 @@ impl Session<'_> {
         if plan.privacy.leaves_room() {
             clipped = clipped.without_noise(plan.quantization.most_kept(graph.live));
         }
+        let dither = Dither::new(&plan.quantization, task.names.fingerprint, task.names.id);
+        let rounded = match (plan.quantization.rounding, dither) {
+            (_, Some(dither)) => clipped.dither(&plan.quantization, &dither).ok(),
+            (Rounding::Optimised { .. }, _) if parts::OPTIMISED.here => {
+                let tensors = supports(graph, row_ptrs, columns).map(|(support, _)| support);
+                clipped.optimise(&plan.quantization, tensors, scratch).ok()
+            }
+            _ => clipped.quantize(&plan.quantization, seed).ok(),
+        };
         // Grid and noise were checked when the plan was parsed.
-        let Ok(symbols) = clipped.quantize(&plan.quantization, seed) else { return self.give_up(Abandoned::Internal) };
+        let Some(symbols) = rounded else { return self.give_up(Abandoned::Internal) };
         let saturated = symbols.saturated() as u32;
         let Ok(symbols) = symbols.noise(&plan.privacy, &mut noise) else { return self.give_up(Abandoned::Internal) };
         self.metrics.examples = examples;

@@ -110,7 +110,7 @@ fn optimised(values: &[f32], shapes: &[[u32; 2]], step: Step, price: u32) -> Res
     let bytes = RowColumn::required_scratch(shapes.iter().map(|shape| shape[1]).max().unwrap_or(0));
     let mut words = vec![0u32; bytes.div_ceil(4)];
     let scratch: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
-    optimise(&tensors, &mut symbols, price, &mut scratch[..bytes]).map_err(|e| CodecError::new("shape", e))?;
+    optimise(tensors, &mut symbols, price, &mut scratch[..bytes]).map_err(|e| CodecError::new("shape", e))?;
     Ok((symbols, 0))
 }
 

@@ -151,6 +151,7 @@ section!(
         step_schedule: StepScheduleWord = StepScheduleWord::default(),
         keep: f32 = 0.0,
         rounding: Rounding = Rounding::Auto,
+        bit_price: f64 = 0.13,
         weighting: Weighting = Weighting::Uniform,
     }
 );
@@ -217,6 +218,10 @@ pub enum Rounding {
     Nearest,
     /// The signs of the largest rotated coordinates.
     Rotated,
+    /// Subtractive dither.
+    Dithered,
+    /// Least error and priced bits.
+    Optimised,
 }
 
 /// The weight of a report.
@@ -331,6 +336,10 @@ impl RunConfig {
                     Rounding::Stochastic => Round::Stochastic,
                     Rounding::Nearest => Round::Nearest,
                     Rounding::Rotated => Round::Rotated,
+                    Rounding::Dithered => Round::Dithered,
+                    Rounding::Optimised => {
+                        Round::Optimised { price: (self.compression.bit_price * 256.0).round() as u16 }
+                    }
                 },
                 keep: if self.compression.keep > 0.0 { self.compression.keep } else { 1.0 },
             },

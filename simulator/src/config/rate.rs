@@ -114,6 +114,10 @@ pub(super) fn check(config: &RunConfig, layers: &Layers) -> Result<(), ConfigErr
     if *rate_slope != 0.0 && !in_range(*rate_slope, 1e-9, 1e9) {
         return bad("rate_slope", rate_slope.to_string(), "it must be between 0.000000001 and 1000000000");
     }
+    let price = config.compression.bit_price;
+    if !in_range(price, 0.0, 255.0) {
+        return bad("bit_price", price.to_string(), "it must be between 0 and 255");
+    }
     if *keep != 0.0 && !in_range(f64::from(*keep), 1.0 / 65_536.0, 1.0) {
         return bad("keep", keep.to_string(), "it must be between 0.0000153 and 1, or 0 to leave it to the budget");
     }

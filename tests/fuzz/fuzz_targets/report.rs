@@ -28,18 +28,18 @@ fn ask(round: &Round, request: &Request<'_>, payload: &[u8]) -> Response {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    static PROFILES: OnceLock<[Profile; 4]> = OnceLock::new();
+    static PROFILES: OnceLock<[Profile; 5]> = OnceLock::new();
     let profiles = PROFILES.get_or_init(|| {
         let mut profiles = profiles();
         for profile in &mut profiles {
             profile.settings.min_fraction = 0.0;
         }
-        ["mlp-dense", "mlp-sparse-80", "mlp-dense-adaptive", "mlp-dense-signs"]
+        ["mlp-dense", "mlp-sparse-80", "mlp-dense-adaptive", "mlp-dense-signs", "mlp-sparse-80-dithered"]
             .map(|name| profiles.swap_remove(profiles.iter().position(|p| p.name == name).unwrap()))
     });
     let _ = Report::parse(bytes);
     let Some((first, payload)) = bytes.split_first() else { return };
-    let profile = &profiles[usize::from(first % 4)];
+    let profile = &profiles[usize::from(first % 5)];
     let mut server = profile.server(1024);
     let before = server.model().params().to_vec();
     let round = server.open().unwrap();
@@ -71,5 +71,9 @@ fuzz_target!(|bytes: &[u8]| {
     let bound = NormBound::of(&plan.privacy, &plan.quantization, plan.quantization.most_kept(live)).unwrap();
     // Signs are bounded in their rotated basis, which here is as many times longer.
     let longer = if plan.quantization.rounding == Rounding::Rotated { rotated_len(live) as f64 } else { 1.0 };
-    assert!(moved.sqrt() <= bound.units() as f64 * bound.unit() * longer.sqrt() * (1.0 + 1e-4), "{moved}");
+    // Of half a step a coordinate at the most.
+    let dithered = plan.quantization.rounding == Rounding::Dithered;
+    let offsets = if dithered { 0.5 * f64::from(plan.quantization.step) * (live as f64).sqrt() } else { 0.0 };
+    let largest = bound.units() as f64 * bound.unit() * longer.sqrt() + offsets;
+    assert!(moved.sqrt() <= largest * (1.0 + 1e-4), "{moved}");
 });

@@ -26,11 +26,13 @@
 //! ```
 
 mod bound;
+mod dithered;
 mod modular;
 mod signs;
 mod sum;
 
 pub use bound::{BoundError, FRACTION_BITS, NormBound, SYMBOL_LIMIT};
+pub use dithered::DitheredSum;
 pub use modular::ModularSum;
 pub use signs::SignSum;
 pub use sum::{AddError, Added, MergeError, Sum};

@@ -3,11 +3,11 @@
 use super::grid::{ModulusError, check_modulus};
 use super::rate::{Sizes, Trial};
 use super::{Close, Offer, Settings, Substitute};
-use crate::aggregate::{AddError, BoundError, ModularSum, NormBound, SignSum, Sum, SumPlan};
+use crate::aggregate::{AddError, BoundError, DitheredSum, ModularSum, NormBound, SignSum, Sum, SumPlan};
 use crate::privacy::{NoiseError, NoiseMultiplier};
 use siskin::checkin::{Privacy, Profile, Rounding, Weighting};
 use siskin::model::Graph;
-use siskin::quantize::Carried;
+use siskin::quantize::{Carried, Dither};
 use siskin::range_coder::{EntropyCoder, RowColumn};
 use siskin::report::{ROTATED_COLUMNS, Report};
 use siskin::wire::UploadStatus;
@@ -38,11 +38,23 @@ pub enum Tally {
     Modular(ModularSum),
     /// Signs of rotated deltas.
     Signs(SignSum),
+    /// Dithered: what devices took away is added again.
+    Dithered(DitheredSum),
 }
 
 impl Tally {
-    fn add(&mut self, report: &[(usize, i32)], weight: u32, carried: &Carried) -> Result<(), AddError> {
+    fn add(
+        &mut self,
+        report: &[(usize, i32)],
+        weight: u32,
+        (carried, dither): (&Carried, Option<&Dither>),
+    ) -> Result<(), AddError> {
         match (self, carried) {
+            (Self::Dithered(sum), _) => match dither {
+                Some(dither) => sum.add(dither, carried, report, weight),
+                // None of this plan's.
+                None => Err(AddError::Index { entry: 0, index: 0, live: 0 }),
+            },
             (Self::Clipped(sum), _) => sum.add(report.iter().copied(), weight).map(drop),
             (Self::Signs(sum), Carried::Rotated(rotated)) => sum.add(rotated, report, weight),
             // None of this plan's.
@@ -56,6 +68,7 @@ impl Tally {
     pub fn reclipped(&self) -> u64 {
         match self {
             Self::Clipped(sum) => sum.counts().clipped,
+            Self::Dithered(sum) => sum.counts().clipped,
             Self::Modular(_) | Self::Signs(_) => 0,
         }
     }
@@ -168,6 +181,9 @@ impl Collector {
             None if settings.quantization.rounding == Rounding::Rotated => {
                 let (clip_norm, live) = (settings.privacy.clip_norm, offer.graph.live);
                 Tally::Signs(SignSum::new(&settings.quantization, clip_norm, live, plan.max_weight))
+            }
+            None if settings.quantization.rounding == Rounding::Dithered => {
+                Tally::Dithered(DitheredSum::new(coordinates, offer.graph.live, plan))
             }
             None => Tally::Clipped(Sum::new(coordinates, plan)),
         };
@@ -289,7 +305,8 @@ impl Collector {
             substitute.substitute(&report, plan.quantization.step, &mut self.symbols);
         }
         // The whole report is good: both sums take it, or none.
-        if self.sum.add(&self.symbols, header.weight, &carried).is_err() {
+        let dither = Dither::new(&plan.quantization, offer.fingerprint, task);
+        if self.sum.add(&self.symbols, header.weight, (&carried, dither.as_ref())).is_err() {
             return false;
         }
         self.sizes.add(report.payload.len(), &self.symbols);

@@ -304,6 +304,7 @@ impl Server {
                 }
                 // No noise is promised, so that nothing is fixed.
                 Tally::Signs(sum) => sum.mean(offer.plan.quantization.step)?,
+                Tally::Dithered(sum) => sum.mean()?,
                 Tally::Clipped(sum) => {
                     let fixed = self.denominator(sum.plan().max_weight.get());
                     match sum.close() {

@@ -26,6 +26,8 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "plan_clipped_by_example", run: clipped_by_example },
     Case { name: "plan_part_of_the_coordinates", run: part_of_the_coordinates },
     Case { name: "plan_signs_of_rotated", run: signs_of_rotated },
+    Case { name: "plan_dithered", run: dithered },
+    Case { name: "plan_optimised", run: optimised },
     Case { name: "layered_quantiser", run: layered_quantiser },
     Case { name: "fisher_scores", run: fisher },
 ];
@@ -137,6 +139,18 @@ fn signs_of_rotated(bench: &mut Bench<'_>) -> Outcome {
     // 16 of 128 rotated coordinates, with scales of up to 2^20 steps.
     plan.quantization =
         Quantization { step: plan.privacy.clip_norm / 8_388_608.0, rounding: Rounding::Rotated, keep: 0.125 };
+    staged_round(bench, &plan, Masks::Drawn)
+}
+
+fn dithered(bench: &mut Bench<'_>) -> Outcome {
+    let mut plan = sparse_80(momentum(0.0))?;
+    plan.quantization.rounding = Rounding::Dithered;
+    staged_round(bench, &plan, Masks::Drawn)
+}
+
+fn optimised(bench: &mut Bench<'_>) -> Outcome {
+    let mut plan = sparse_80(momentum(0.0))?;
+    plan.quantization.rounding = Rounding::Optimised { price: 33 };
     staged_round(bench, &plan, Masks::Drawn)
 }
 

@@ -3,7 +3,7 @@
 use super::{Budget, Rate};
 use crate::round::settings::within;
 use crate::round::{Settings, SettingsError};
-use siskin::checkin::{Clipping, Profile};
+use siskin::checkin::{Clipping, Profile, Rounding};
 
 /// Least budget where each device adds its own noise: of at least two steps' deviation, which alone has an entropy of
 /// `log2(2 sqrt(2 pi e))` = 3.05 bits.
@@ -14,6 +14,7 @@ impl Rate {
         if settings.sends_signs() {
             self.check_signs(settings)?;
         }
+        check_rounding(settings)?;
         let (name, got) = match *self {
             Self::Fixed => return Ok(()),
             Self::Schedule(schedule) => {
@@ -62,10 +63,36 @@ impl Rate {
                     "1 with noise, which is accounted for whole reports; a coarser step, or no noise".to_owned();
                 Err(SettingsError { name: "keep", got: f64::from(keep), range })
             }
+            Self::Slope(_) if matches!(settings.quantization.rounding, Rounding::Optimised { .. }) => refuse(
+                "left out with optimised rounding, whose price is a slope itself: a budget of bits, or a fixed step",
+            ),
             Self::Slope(_) if noised => refuse(
                 "left out with noise, as the error that it weighs is then the noise's: a budget of bits, or a fixed step",
             ),
             _ => Ok(()),
         }
     }
+}
+
+/// Dither hides nothing, and what is optimised is worth nothing once noise is on it; of a part, what stays would be priced too.
+fn check_rounding(settings: &Settings) -> Result<(), SettingsError> {
+    let (privacy, grid) = (&settings.privacy, &settings.quantization);
+    let what = match grid.rounding {
+        Rounding::Dithered => "dithered",
+        Rounding::Optimised { .. } => "optimised",
+        _ => return Ok(()),
+    };
+    let error = |name, got: f64, range: String| Err(SettingsError { name, got, range });
+    if !privacy.leaves_room() {
+        let range = format!("0, and no shares of noise, for {what} rounding; another rounding");
+        return error("noise multiplier", f64::from(privacy.noise_multiplier), range);
+    }
+    let keep = match settings.rate {
+        Rate::Bits(Budget { keep: Some(keep), .. }) => keep,
+        _ => grid.keep,
+    };
+    if what == "optimised" && keep < 1.0 {
+        return error("keep", f64::from(keep), "1 with optimised rounding; or another rounding".to_owned());
+    }
+    Ok(())
 }

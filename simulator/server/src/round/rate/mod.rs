@@ -242,16 +242,18 @@ impl RateState {
         trial.wish().map_or(all, |octaves| all.min(damping * LN_2 * octaves.clamp(-2.0, 2.0)))
     }
 
-    /// `-dD/dR` at the step of the round: with `m` the mean magnitude of a symbol, `dD / d ln step` is `step^2 min(m, 1/3)` where
+    /// `-dD/dR` at the step of the round. Dithered, `D` is `step^2 / 12` whatever the coordinates are. Else, with `m` the mean magnitude of a symbol, `dD / d ln step` is `step^2 min(m, 1/3)` where
     /// rounding is stochastic (a coordinate below a step adds `|x| (step - |x|)`, on a fine grid all add `step^2 / 6`), and half of
     /// that to the nearest; `dR / d ln step` is what the sizes say.
     fn slope(&self, settings: &Settings, sizes: &Sizes) -> Option<f64> {
         let step = f64::from(settings.quantization.step);
+        let magnitude = sizes.magnitude()?.min(1.0 / 3.0);
         let part = match settings.quantization.rounding {
-            Rounding::Nearest => 0.5,
-            _ => 1.0,
+            Rounding::Nearest => 0.5 * magnitude,
+            Rounding::Dithered => 1.0 / 6.0,
+            _ => magnitude,
         };
-        let rise = part * step * step * sizes.magnitude()?.min(1.0 / 3.0);
+        let rise = part * step * step;
         Some(rise / self.tracker.fall()).filter(|slope| slope.is_finite() && *slope > 0.0)
     }
 }
@@ -260,7 +262,7 @@ impl RateState {
 fn limits(settings: &Settings) -> (f64, f64) {
     let privacy = &settings.privacy;
     let largest = match (privacy.leaves_room(), settings.quantization.rounding) {
-        (true, Rounding::Nearest) => 1.99,
+        (true, Rounding::Nearest | Rounding::Optimised { .. }) => 1.99,
         (true, _) => 32_768.0,
         (false, _) => 0.999,
     };
