@@ -51,6 +51,8 @@ fn budgets_are_held_from_round_five_on() {
         (0.6, "auto"),
         (4.0, "auto"),
         (0.3, "rotated"),
+        (1.5, "dithered"),
+        (0.6, "optimised"),
     ] {
         let (report, summary) = report(
             &format!("bits-{budget}-{rounding}"),
@@ -74,7 +76,7 @@ fn budgets_are_held_from_round_five_on() {
 }
 
 #[test]
-fn signs_are_refused_where_they_do_not_go() {
+fn roundings_are_refused_where_they_do_not_go() {
     for (flags, why) in [
         ("--bits-per-param 0.05 --rounding rotated", "noise multiplier is 2, it must be 0"),
         (
@@ -83,8 +85,14 @@ fn signs_are_refused_where_they_do_not_go() {
         ),
         ("--noise-multiplier 0 --rate-slope 3 --rounding rotated", "it must be fixed, or a budget of bits"),
         ("--noise-multiplier 0 --bits-per-param 0.05 --rounding rotated --clipping adaptive", "bit share is"),
+        ("--rounding dithered", "0, and no shares of noise, for dithered rounding"),
+        ("--rounding optimised", "0, and no shares of noise, for optimised rounding"),
+        ("--noise-multiplier 0 --profile distributed --rounding dithered", "for dithered rounding"),
+        ("--noise-multiplier 0 --rounding optimised --keep 0.5", "1 with optimised rounding"),
+        ("--noise-multiplier 0 --rounding optimised --rate-slope 3", "left out with optimised rounding"),
+        ("--noise-multiplier 0 --rounding optimised --bit-price 900", "it must be between 0 and 255"),
     ] {
-        let out = folder("refused-signs");
+        let out = folder("refused-rounding");
         let output = siskin(&format!("{DIGITS} --rounds 2 --out {} {flags}", out.display()));
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success() && message.contains(why), "{flags}: {message}");
