@@ -3,6 +3,7 @@
 mod real_updates;
 mod round_trip;
 mod size;
+mod small;
 mod subset;
 
 use super::{CodeError, DecodeError, Decoder, EntropyCoder, RowColumn, Support, decode, encode};

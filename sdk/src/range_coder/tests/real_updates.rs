@@ -65,11 +65,15 @@ fn run_length_gamma_vectors() {
     }
 }
 
-struct Tensor {
-    rows: u32,
-    cols: u32,
-    start: usize,
+/// Of a file: where its values begin, bytes.
+pub(super) struct Tensor {
+    pub(super) rows: u32,
+    pub(super) cols: u32,
+    pub(super) start: usize,
 }
+
+/// Name, tensors and values.
+type Update = (std::string::String, Vec<Tensor>, Vec<f32>);
 
 /// Tensors of a safetensors file of f32, in the order of their data.
 fn read_safetensors(bytes: &[u8]) -> (Vec<Tensor>, Vec<f32>) {
@@ -97,22 +101,31 @@ fn shared() -> PathBuf {
     env::var_os("SISKIN_SHARED").map_or_else(|| PathBuf::from(beside), PathBuf::from)
 }
 
-#[test]
-fn sample_updates() {
+/// All shared updates; none, and a word of it, where they are not there.
+pub(super) fn updates() -> Option<Vec<Update>> {
     let folder = shared().join("data/updates");
     let Ok(entries) = fs::read_dir(&folder) else {
         println!("skipped: {} not found", folder.display());
-        return;
+        return None;
     };
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
     files.sort();
+    let files = files.iter().filter(|file| file.extension().is_some_and(|e| e == "safetensors"));
+    let read = |file: &PathBuf| {
+        let (tensors, values) = read_safetensors(&fs::read(file).unwrap());
+        (file.file_stem().unwrap().to_string_lossy().into_owned(), tensors, values)
+    };
+    Some(files.map(read).collect())
+}
+
+#[test]
+fn sample_updates() {
+    let Some(updates) = updates() else { return };
     println!(
         "{:32} {:>5} {:>8} {:>9} {:>9} {:>7}",
         "bits per parameter", "step", "rounding", "gamma", "siskin", "ratio"
     );
-    for file in files.iter().filter(|file| file.extension().is_some_and(|e| e == "safetensors")) {
-        let (tensors, values) = read_safetensors(&fs::read(file).unwrap());
-        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+    for (name, tensors, values) in updates {
         let supports: Vec<_> = tensors.iter().map(|t| Support::Dense { rows: t.rows, cols: t.cols }).collect();
         let rms = (values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
         for multiple in [0.5, 3.0, 10.0, 100.0] {
