@@ -26,7 +26,7 @@ suite_lint() {
     check "workspace" cargo clippy "${EVERYTHING[@]}" --all-targets -- -D warnings
     # The library alone: its tests would build the test crates' dependencies once more for each feature.
     # Each feature alone is built by `features`; together they are everything that clippy can look at.
-    check "sdk with defmt,log" cargo clippy -p siskin --lib --features full,flash,layered,fisher,rdo,defmt,log -- -D warnings
+    check "sdk with defmt,log" cargo clippy -p siskin --lib --features full,flash,layered,fisher,defmt,log -- -D warnings
     check "tests/device on the host" cargo clippy --manifest-path tests/device/Cargo.toml -p siskin-device-cases \
         -p siskin-device-host --all-targets -- -D warnings
     check "shell syntax" shell_syntax
@@ -62,7 +62,7 @@ suite_features() {
     local features
     local parts
     parts=$(awk '/^full = \[/ { on = 1; next } on && /^\]/ { exit } on' sdk/Cargo.toml | tr -cd 'a-z, ' | tr ',' ' ')
-    for features in "" defmt log defmt,log deep flash layered fisher rdo full full,deep,defmt,log $parts; do
+    for features in "" defmt log defmt,log deep flash layered fisher full full,deep,defmt,log $parts; do
         check "sdk: ${features:-default}" cargo check -p siskin --no-default-features --features "$features"
     done
     cargo_tests "sdk with log" -p siskin --lib --features log
@@ -74,11 +74,11 @@ suite_no_std() {
     need_targets "${BARE_METAL[@]}" || return 0
     local triple
     for triple in "${BARE_METAL[@]}"; do
-        check "$triple" cross_cargo build "$triple" --release -p siskin --lib --features full,flash,layered,fisher,rdo
+        check "$triple" cross_cargo build "$triple" --release -p siskin --lib --features full,flash,layered,fisher
     done
     # The log crates are the same code everywhere: the smallest target (no compare-and-swap, no FPU) tells most.
     check "thumbv6m-none-eabi, defmt and log" \
-        cross_cargo build thumbv6m-none-eabi --release -p siskin --lib --features full,flash,layered,fisher,rdo,defmt,log
+        cross_cargo build thumbv6m-none-eabi --release -p siskin --lib --features full,flash,layered,fisher,defmt,log
 }
 
 # The sdk's tests, kernels with NEON among them, as a Linux program for AArch64 under QEMU's user mode; on AArch64 itself as they

@@ -175,6 +175,7 @@ mod tests {
         let (_, saturated) = symbols_of(&[1e9], &[], step, RoundingKind::Dithered { seed: 4 }).unwrap();
         assert_eq!(saturated, 1);
     }
+
     /// Of 40 normal columns of other scales each: fewer bits than to the nearest, a price of nothing is nearly the nearest, and what does not
     /// belong together is refused.
     #[test]

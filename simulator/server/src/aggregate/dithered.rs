@@ -1,8 +1,8 @@
 //! The sum of dithered reports ([`Rounding::Dithered`](siskin::checkin::Rounding::Dithered)).
 
-use super::{AddError, Counts, MeanError, Sum, SumPlan, divide};
+use super::{AddError, Counts, MeanError, NormBound, Sum, SumPlan, divide};
 use siskin::quantize::{Carried, Dither};
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 /// The weighted sum of symbols and, beside it, that of the offsets which devices took away before they rounded. Both are whole numbers
 /// of `step / 2^16`, so that sums are the same in any order.
@@ -18,8 +18,9 @@ pub struct DitheredSum {
 impl DitheredSum {
     /// Of nothing yet, for `coordinates` of which the first `live` are dithered; behind them is the clip bit, if there is one.
     ///
-    /// `plan` is one without noise.
-    pub fn new(coordinates: usize, live: usize, plan: SumPlan) -> Self {
+    /// No noise is ever promised of it.
+    pub fn new(coordinates: usize, live: usize, bound: NormBound, max_weight: NonZeroU32) -> Self {
+        let plan = SumPlan { bound, max_weight, noise: None };
         Self { sum: Sum::new(coordinates, plan), offsets: vec![0; live.min(coordinates)] }
     }
 
@@ -69,15 +70,13 @@ impl DitheredSum {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregate::NormBound;
     use siskin::checkin::{Quantization, Rounding};
     use siskin::quantize::{Step, dither_in_place};
 
     const STEP: f32 = 0.5;
 
     fn sum(live: usize) -> DitheredSum {
-        let plan = SumPlan::new(NormBound::new(1000.0, STEP).unwrap(), 10);
-        DitheredSum::new(live, live, plan.unwrap())
+        DitheredSum::new(live, live, NormBound::new(1000.0, STEP).unwrap(), NonZeroU32::new(10).unwrap())
     }
 
     fn report(values: &[f32], dither: &Dither, carried: &Carried) -> Vec<(usize, i32)> {

@@ -183,7 +183,7 @@ impl Collector {
                 Tally::Signs(SignSum::new(&settings.quantization, clip_norm, live, plan.max_weight))
             }
             None if settings.quantization.rounding == Rounding::Dithered => {
-                Tally::Dithered(DitheredSum::new(coordinates, offer.graph.live, plan))
+                Tally::Dithered(DitheredSum::new(coordinates, offer.graph.live, plan.bound, plan.max_weight))
             }
             None => Tally::Clipped(Sum::new(coordinates, plan)),
         };
