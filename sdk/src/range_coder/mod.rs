@@ -100,11 +100,13 @@ mod mixer;
 mod model;
 mod optimise;
 mod row_column;
+mod start;
 mod support;
 
 pub use error::{CodeError, DecodeError};
 pub use optimise::{FINE, optimise};
 pub use row_column::{Decoder, Encoder, RowColumn, SCRATCH_ALIGN};
+pub use start::{Learner, MAX_START, Start, StartError};
 pub use support::{Support, SupportError};
 
 /// A way to turn the symbols of several tensors into one stream of bytes and back. Both sides know the [`Support`]s, so a

@@ -1,6 +1,7 @@
 //! What the coder knows while it codes: how busy the row and the columns have been, and which probabilities that selects.
 //! Integer arithmetic only; the module's documentation has the same rules in prose.
 
+use super::Start;
 use super::binary::Bins;
 use super::mixer::{INPUTS, Mixer, Pace};
 
@@ -120,6 +121,7 @@ pub(super) struct Columns {
 /// Probabilities and averages; those of columns are lent beside it.
 pub(super) struct Model<'a> {
     mixer: Mixer<'a, CELLS, SETS>,
+    start: Start<'a>,
     /// Average magnitude of all that went before, in 1/65536, memory of 512 coordinates.
     all: i32,
     /// `quarters` of it.
@@ -195,15 +197,29 @@ impl<'a> Model<'a> {
     pub(super) fn new(mixer: Mixer<'a, CELLS, SETS>) -> Self {
         let (all, all_log, row, blocks, last) = (0, 0, 0, 0, [0; 2]);
         let (left, vote, column_rate, phase) = (0, 0, 0, 0);
-        let mut model = Self { mixer, all, all_log, row, blocks, last, left, vote, column_rate, phase };
+        let start = Start::NONE;
+        let mut model = Self { mixer, start, all, all_log, row, blocks, last, left, vote, column_rate, phase };
         model.reset();
         model
+    }
+
+    /// Begins with what `start` says, now and after every reset.
+    pub(super) fn begin(&mut self, start: Start<'a>) {
+        self.start = start;
+        self.reset();
+    }
+
+    /// Probabilities of all cells, and the decisions that they have seen.
+    pub(super) fn cells(&self) -> (&[u16; CELLS], &[u8; CELLS]) {
+        (self.mixer.chances, self.mixer.counts)
     }
 
     /// As before the first tensor.
     pub(super) fn reset(&mut self) {
         self.mixer.reset();
-        (self.all, self.all_log) = (0, 0);
+        self.start.apply(self.mixer.chances, self.mixer.counts);
+        self.all = self.start.average() as i32;
+        self.all_log = quarters((self.all >> 4) as u32);
         self.start_row(0);
     }
 

@@ -2,7 +2,7 @@
 
 use super::binary::{Bins, ByteDecoder, ByteEncoder, EndError};
 use super::blocks::{All, Part, ScratchError, Source, State, Stop, Unknown, scratch_bytes, walk};
-use super::{CodeError, DecodeError, DecodeTensors, EncodeTensors, EntropyCoder, Support};
+use super::{CodeError, DecodeError, DecodeTensors, EncodeTensors, EntropyCoder, Start, Support};
 use crate::checkin::parts;
 use crate::quantize::{MAX_SYMBOL, Subset};
 
@@ -105,6 +105,13 @@ impl<'a> Encoder<'a> {
         let state = State::new(scratch).map_err(scratch_error)?;
         let (capacity, bins) = (out.len(), ByteEncoder::new(out));
         Ok(Self { capacity, bins, state, live: 0, begun: false, subset: None, failed: None })
+    }
+
+    /// Begins with what a server learned of earlier streams; before the first tensor. The decoder must begin with the same.
+    #[must_use]
+    pub fn starting(mut self, start: Start<'a>) -> Self {
+        self.state.model.begin(start);
+        self
     }
 
     /// Of the tensors that follow only the coordinates of `subset` are coded, as if no others lived; none is all. Symbols are still
@@ -214,6 +221,13 @@ impl<'a> Decoder<'a> {
         })?;
         let (length, bins) = (bytes.len(), ByteDecoder::new(bytes));
         Ok(Self { length, bins, state, live: 0, begun: false, subset: None, failed: None })
+    }
+
+    /// As [`Encoder::starting`].
+    #[must_use]
+    pub fn starting(mut self, start: Start<'a>) -> Self {
+        self.state.model.begin(start);
+        self
     }
 
     /// As [`Encoder::keep_only`].
