@@ -8,6 +8,9 @@ pub(super) trait Bins {
     fn bin(&mut self, p: u32, bit: bool) -> bool;
     /// `count <= 8` equiprobable bits.
     fn plain(&mut self, bits: u32, count: u32) -> u32;
+    /// Which cells were asked for a decision, and what it was; for who counts them.
+    #[inline(always)]
+    fn saw(&mut self, _: &[usize], _: bool) {}
     /// True when going on is pointless: the encoder's slice is full, or the decoder is past the end.
     fn over(&self) -> bool;
 }

@@ -119,6 +119,7 @@ impl<const CELLS: usize, const SETS: usize> Mixer<'_, CELLS, SETS> {
         let logistic = (sum >> 16).clamp(-FURTHEST, FURTHEST - 1);
         let p = u32::from(SQUASH[((logistic + FURTHEST) >> 3) as usize]);
         let bit = bins.bin(p, bit);
+        bins.saw(&cells, bit);
         let error = (i32::from(bit) << 16) - p as i32;
         for (weight, &input) in weights.iter_mut().zip(&inputs) {
             let change = (input * error + (1 << (pace.shift - 1))) >> pace.shift;

@@ -209,11 +209,6 @@ impl<'a> Model<'a> {
         self.reset();
     }
 
-    /// Probabilities of all cells, and the decisions that they have seen.
-    pub(super) fn cells(&self) -> (&[u16; CELLS], &[u8; CELLS]) {
-        (self.mixer.chances, self.mixer.counts)
-    }
-
     /// As before the first tensor.
     pub(super) fn reset(&mut self) {
         self.mixer.reset();

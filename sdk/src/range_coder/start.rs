@@ -11,6 +11,7 @@ use super::blocks::{All, State, walk};
 use super::model::{CELLS, ESCAPE};
 use super::row_column::scratch_error;
 use super::{CodeError, Support};
+use crate::quantize::MAX_SYMBOL;
 use core::fmt;
 
 /// Bytes before the cells: the average magnitude in 1/65536.
@@ -19,8 +20,8 @@ const HEADER: usize = 3;
 const PASS: u8 = 15;
 /// Decisions that a cell counts as seen if it is named.
 const SEEN: u8 = 20;
-/// Decisions that a cell must have seen to be named.
-const LEAST_SEEN: u8 = 6;
+/// Decisions of all reports together that a cell must have seen to be named.
+const LEAST_SEEN: u64 = 6;
 /// Largest average magnitude.
 const LARGEST: u32 = ESCAPE << 16;
 
@@ -126,10 +127,10 @@ fn level(chance: u16) -> u8 {
     1 + BOUNDS.iter().filter(|bound| chance >= **bound).count() as u8
 }
 
-/// Drives a model and writes nothing.
-struct Silent;
+/// Counts decisions and writes nothing.
+struct Tally<'a>(&'a mut [[u32; 2]; CELLS]);
 
-impl Bins for Silent {
+impl Bins for Tally<'_> {
     #[inline(always)]
     fn bin(&mut self, _: u32, bit: bool) -> bool {
         bit
@@ -137,46 +138,74 @@ impl Bins for Silent {
     fn plain(&mut self, bits: u32, _: u32) -> u32 {
         bits
     }
+    #[inline(always)]
+    fn saw(&mut self, cells: &[usize], bit: bool) {
+        for cell in cells {
+            let count = &mut self.0[*cell][usize::from(bit)];
+            *count = count.saturating_add(1);
+        }
+    }
     fn over(&self) -> bool {
         false
     }
 }
 
-/// Learns a start from the symbols of many reports, in any order; what comes last counts most.
-pub struct Learner<'a> {
-    state: State<'a>,
+/// Learns a start from the symbols of many reports. Counts add up, so that their order is no matter. 10 KB: for servers.
+#[derive(Clone)]
+pub struct Learner {
+    /// Decisions of each cell that were false and true.
+    decisions: [[u32; 2]; CELLS],
     /// Of magnitudes, each at most 15.
     sum: u64,
     symbols: u64,
 }
 
-impl<'a> Learner<'a> {
-    /// That knows nothing; `scratch` as for an [`Encoder`](super::Encoder), for as long as it learns.
-    ///
-    /// # Errors
-    /// [`CodeError::Scratch`], [`CodeError::Misaligned`].
-    pub fn new(scratch: &'a mut [u8]) -> Result<Self, CodeError> {
-        Ok(Self { state: State::new(scratch).map_err(scratch_error)?, sum: 0, symbols: 0 })
+impl fmt::Debug for Learner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Learner").field("symbols", &self.symbols).field("sum", &self.sum).finish_non_exhaustive()
     }
+}
 
-    /// Takes in one tensor of a report: `symbols[i]` is its i-th live coordinate.
+impl Default for Learner {
+    fn default() -> Self {
+        Self { decisions: [[0; 2]; CELLS], sum: 0, symbols: 0 }
+    }
+}
+
+impl Learner {
+    /// Takes in one report that began with `start`: `symbols` are those of all its `tensors`. `scratch` is as for an
+    /// [`Encoder`](super::Encoder).
     ///
     /// # Errors
-    /// [`CodeError`] of arguments that do not go together; nothing was learned of them then, but of a symbol that is too large.
-    pub fn learn(&mut self, support: &Support<'_>, symbols: &[i32]) -> Result<(), CodeError> {
-        support.check().map_err(CodeError::Support)?;
-        let (expected, got) = (support.live(), symbols.len());
-        if expected != got {
-            return Err(CodeError::Length { expected, got });
-        }
-        if let Some((expected, got)) = self.state.too_narrow(support.width()) {
-            return Err(CodeError::Scratch { expected, got });
-        }
-        let walked = walk(&mut Silent, &mut self.state, support, symbols, All, |_, _| ());
-        if walked.is_err() {
-            let index = symbols.iter().position(|q| q.unsigned_abs() > crate::quantize::MAX_SYMBOL as u32);
-            let index = index.unwrap_or(0);
+    /// [`CodeError`] of arguments that do not go together; then nothing of this report may be relied on.
+    pub fn learn<'s>(
+        &mut self,
+        start: Start<'_>,
+        tensors: impl IntoIterator<Item = Support<'s>>,
+        symbols: &[i32],
+        scratch: &mut [u8],
+    ) -> Result<(), CodeError> {
+        let mut state = State::new(scratch).map_err(scratch_error)?;
+        state.model.begin(start);
+        if let Some(index) = symbols.iter().position(|q| q.unsigned_abs() > MAX_SYMBOL as u32) {
             return Err(CodeError::Symbol { index, got: symbols[index] });
+        }
+        let mut rest = symbols;
+        for support in tensors {
+            support.check().map_err(CodeError::Support)?;
+            if let Some((expected, got)) = state.too_narrow(support.width()) {
+                return Err(CodeError::Scratch { expected, got });
+            }
+            let live = support.live();
+            let Some((tensor, after)) = rest.split_at_checked(live) else {
+                return Err(CodeError::Length { expected: live, got: rest.len() });
+            };
+            // Symbols are in range, and a tally has no end.
+            let _ = walk(&mut Tally(&mut self.decisions), &mut state, &support, tensor, All, |_, _| ());
+            rest = after;
+        }
+        if !rest.is_empty() {
+            return Err(CodeError::Length { expected: symbols.len() - rest.len(), got: symbols.len() });
         }
         self.sum += symbols.iter().map(|q| u64::from(q.unsigned_abs().min(ESCAPE))).sum::<u64>();
         self.symbols += symbols.len() as u64;
@@ -194,18 +223,20 @@ impl<'a> Learner<'a> {
         }
         let average = (u128::from(self.sum) << 16) / u128::from(self.symbols);
         out.get_mut(..HEADER).ok_or(full)?.copy_from_slice(&(average as u32).to_le_bytes()[..HEADER]);
-        let (mut at, mut gap) = (HEADER, 0u8);
-        let (chances, counts) = self.state.model.cells();
-        for (chance, count) in chances.iter().zip(counts) {
-            if *count < LEAST_SEEN {
+        let (mut at, mut gap) = (HEADER, 0usize);
+        for [no, yes] in self.decisions {
+            let total = u64::from(no) + u64::from(yes);
+            if total < LEAST_SEEN {
                 gap += 1;
                 continue;
             }
-            while gap >= PASS {
+            while gap >= usize::from(PASS) {
                 *out.get_mut(at).ok_or(full)? = PASS;
-                (at, gap) = (at + 1, gap - PASS);
+                (at, gap) = (at + 1, gap - usize::from(PASS));
             }
-            *out.get_mut(at).ok_or(full)? = level(*chance) << 4 | gap;
+            // With half a decision of each beside: between 1 and 65535 for any counts.
+            let chance = ((2 * u64::from(yes) + 1) << 16) / (2 * total + 2);
+            *out.get_mut(at).ok_or(full)? = level(chance.min(65_535) as u16) << 4 | gap as u8;
             (at, gap) = (at + 1, 0);
         }
         Ok(at)

@@ -60,9 +60,8 @@ fn decoded(start: Start<'_>, stream: &[u8]) -> Option<Vec<i32>> {
 }
 
 fn learned(reports: impl Iterator<Item = Vec<i32>>) -> Vec<u8> {
-    let mut words = scratch(16);
-    let mut learner = Learner::new(bytes(&mut words, 16)).unwrap();
-    reports.for_each(|report| learner.learn(&SHAPE, &report).unwrap());
+    let (mut words, mut learner) = (scratch(16), Learner::default());
+    reports.for_each(|report| learner.learn(Start::NONE, [SHAPE], &report, bytes(&mut words, 16)).unwrap());
     let mut out = vec![0; MAX_START];
     let length = learner.write(&mut out).unwrap();
     assert!(length == 0 || matches!(learner.write(&mut vec![0; length - 1]), Err(CodeError::Full { .. })));
@@ -74,6 +73,7 @@ fn learned(reports: impl Iterator<Item = Vec<i32>>) -> Vec<u8> {
 fn what_was_learned_of_others_is_not_learned_again() {
     assert_eq!(learned(core::iter::empty()), [0u8; 0]);
     let document = learned((0..10).map(report));
+    assert_eq!(document, learned((0..10).rev().map(report)), "in any order");
     let start = Start::new(&document).unwrap();
     let (mut cold, mut warm) = (0, 0);
     for seed in 100..140 {
