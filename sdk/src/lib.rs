@@ -25,7 +25,7 @@
 //! A whole round against a server is in `tests/host`; [`session::Session`] is where to start reading.
 //!
 //! # Features
-//! None is on by default. `layered` is a quantiser whose error is Gaussian noise. `fisher` puts diagonals of the Fisher information on a logarithmic grid. `rdo` rounds so that error and bits together are least. `flash` stores sessions and the ledger through `embedded-storage`. `defmt` and `log` emit events of the round through these crates; both may be on.
+//! None is on by default. `layered` is a quantiser whose error is Gaussian noise. `fisher` puts diagonals of the Fisher information on a logarithmic grid. `rdo` rounds so that error and bits together are least. `starts` lets the coder begin with probabilities that the server sends, `coded` reads models that come as coded integers. `flash` stores sessions and the ledger through `embedded-storage`. `defmt` and `log` emit events of the round through these crates; both may be on.
 #![no_std]
 #![deny(missing_docs)]
 #![deny(unsafe_code)]

@@ -13,6 +13,7 @@ use siskin::checkin::{
 use siskin::model::sparsity::SparsityType;
 use siskin::model::{Graph, Parameters};
 use siskin::quantize::Carried;
+use siskin::range_coder::Start;
 use siskin::report::Report;
 use siskin::session::{Outcome, Session};
 use siskin_server::round::{Pruning, Settings};
@@ -126,7 +127,7 @@ proptest! {
             let mut all = vec![0; graph.live];
             let mut scratch = vec![0u32; 4000];
             let parameters = Parameters { row_ptrs: &row_ptrs, columns: &columns, values: &[] };
-            report.symbols(&graph, &parameters, &Carried::All, bytemuck::cast_slice_mut(&mut scratch), |i, q| all[i] = q).unwrap();
+            report.symbols(&graph, &parameters, (&Carried::All, Start::NONE), bytemuck::cast_slice_mut(&mut scratch), |i, q| all[i] = q).unwrap();
             all
         };
         let got = symbols(&blocks);

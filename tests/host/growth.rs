@@ -35,7 +35,8 @@ fn levels(round: &Round, report: &[u8]) -> Result<BTreeMap<(usize, u32), u8>, Gr
 
 /// The gradient of one example by the loops over every weight, with zeros where pruned.
 fn dense_gradient(server: &Server, examples: &Examples) -> Vec<Vec<f32>> {
-    let mut spec = server.open().unwrap().offer.plan.model.clone();
+    let plan = server.open().unwrap().offer.plan;
+    let mut spec = plan.model;
     for storage in spec.layers.iter_mut().flat_map(|l| l.spec.storages_mut()) {
         (storage.path, storage.live) = (Path::Dense, 1);
     }
@@ -45,12 +46,13 @@ fn dense_gradient(server: &Server, examples: &Examples) -> Vec<Vec<f32>> {
     }
     let graph = Graph::new(&spec).unwrap();
     let mut gradients = vec![0.0; graph.trained];
-    let values = server.model().params();
+    // As devices get them.
+    let values: Vec<f32> = server.model().params().iter().map(|value| plan.values.as_received(*value)).collect();
     let mut activations = vec![0.0; graph.activation_features()];
     let (row, label) = examples.rows().next().unwrap();
     activations[..row.len()].copy_from_slice(row);
     let buffers = Buffers { activations: &mut activations, gradients: &mut vec![0.0; graph.gradient_features()] };
-    let mut learner = Gradients { values, gradients: &mut gradients };
+    let mut learner = Gradients { values: &values, gradients: &mut gradients };
     backward(&graph, spec.loss, Draw { seed: 0, step: 0 }, (&[], &[]), &mut learner, buffers, &[label], 1);
     graph.tensors.iter().map(|t| gradients[t.range()].to_vec()).collect()
 }

@@ -29,4 +29,5 @@ mod seeds;
 mod spaced;
 mod statistics;
 mod substitute;
+mod tails;
 mod untrusted;

@@ -30,7 +30,10 @@ pub(crate) struct Moved {
 
 impl Moved {
     pub(crate) fn new(max_frame: usize) -> Self {
-        let settings = moving(Algorithm::Set, 0.9, 0.0);
+        Self::of(moving(Algorithm::Set, 0.9, 0.0), max_frame)
+    }
+
+    pub(crate) fn of(settings: Settings, max_frame: usize) -> Self {
         let profile = Profile { name: "wide-set-90", architecture: wide(), settings };
         let mut server = profile.server(max_frame);
         let round = server.open().unwrap();

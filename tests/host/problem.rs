@@ -4,10 +4,11 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use siskin::checkin::{
     ClientOptimizer, Clipping, Distributed, Layer, LayerSpec, Loss, ModelSpec, Path, Plan, Policy, Population, Privacy,
-    Quantization, Rounding, ShareNoise, Storage, Training, Upload, Weighting, Window,
+    Quantization, Rounding, ShareNoise, Storage, Training, Upload, Values, Weighting, Window,
 };
 use siskin::data::SliceStore;
 use siskin::model::sparsity::{Pooling, SparsityType};
+use siskin::range_coder::{EntropyCoder, Learner, MAX_START, RowColumn, Start, Support};
 use siskin::session::Config;
 use siskin_server::optim::FedAvgConfig;
 use siskin_server::privacy::Noise;
@@ -112,7 +113,9 @@ pub(crate) fn settings() -> Settings {
         noise: Noise::Independent,
         quantization: Quantization { step: 1e-3, rounding: Rounding::Nearest, keep: 1.0 },
         rate: siskin_server::round::Rate::Fixed,
-        upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000, probe: 0 },
+        upload: Upload { weighting: Weighting::Uniform, max_bytes: 100_000, probe: 0, start: 0 },
+        starts: false,
+        value_step: 0.0,
         optimizer: Optimizer::FedAvg(FedAvgConfig::default()),
         pruning: Pruning::at_once(0.0),
         dp_delta: 1e-6,
@@ -225,6 +228,14 @@ pub(crate) fn profiles() -> Vec<Profile> {
         s.quantization.keep = 0.4;
         s
     };
+    let coded = |mut s: Settings| {
+        s.value_step = 0.05;
+        s
+    };
+    let started = |mut s: Settings| {
+        s.starts = true;
+        s
+    };
     let half = |mut s: Settings| {
         s.privacy = Privacy::new(0.5, siskin::checkin::Profile::Central);
         s
@@ -266,13 +277,43 @@ pub(crate) fn profiles() -> Vec<Profile> {
             mlp(),
             adaptive(0.1)(rounded(0.03, Rounding::Optimised { price: 20 }, blocks(base(), 0.7, 1.0))),
         ),
+        profile("mlp-sparse-80-coded", mlp(), coded(stochastic(pruned(base(), 0.8, 1.0)))),
+        profile("cnn-masked-50-noise-started", cnn(), started(noisy(pruned(base(), 0.5, 0.0)))),
+        profile(
+            "mlp-dense-started-optimised",
+            mlp(),
+            started(rounded(0.02, Rounding::Optimised { price: 33 }, base())),
+        ),
+        profile(
+            "mlp-blocks-rigl-70-coded-started",
+            mlp(),
+            coded(started(stochastic(blocks(rigl(base(), 0.7, 1.0), 0.7, 1.0)))),
+        ),
         profile("cnn-masked-50-adaptive-part", cnn(), adaptive(0.1)(part(0.5, pruned(base(), 0.5, 0.0)))),
     ]
 }
 
+/// What a coder may begin with: as of reports of another model.
+fn start() -> Vec<u8> {
+    let mut learner = Learner::default();
+    let mut scratch = vec![0u32; RowColumn::required_scratch(20).div_ceil(4)];
+    let symbols: Vec<i32> = (0..400).map(|i| (i * i % 23) * (i % 7 - 3) / 19).collect();
+    let tensors = [Support::dense(20, 20).unwrap()];
+    learner.learn(Start::NONE, tensors, &symbols, bytemuck::cast_slice_mut(&mut scratch)).unwrap();
+    let mut out = vec![0; MAX_START];
+    let length = learner.write(&mut out).unwrap();
+    assert!(length > 100);
+    out.truncate(length);
+    out
+}
+
 impl Profile {
     pub(crate) fn server(&self, max_frame: usize) -> Server {
-        server(self.settings.clone(), &self.architecture, max_frame)
+        let mut server = server(self.settings.clone(), &self.architecture, max_frame);
+        if self.settings.starts {
+            server.set_start(&start());
+        }
+        server
     }
 
     /// A round of it, for one that needs no server afterwards.
@@ -288,5 +329,5 @@ impl Profile {
 /// A valid plan around a network.
 pub(crate) fn plan_of(model: ModelSpec) -> Plan {
     let Settings { population, training, privacy, quantization, upload, .. } = settings();
-    Plan { population, round: 0, model, training, privacy, quantization, upload }
+    Plan { population, round: 0, model, training, privacy, quantization, upload, values: Values::Floats }
 }

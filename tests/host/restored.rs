@@ -17,7 +17,10 @@ fn symbols(profile: &Profile, saved: &[u8], examples: u64) -> Vec<i64> {
     let mut symbols = vec![0; offer.plan.symbols(offer.graph.live)];
     let mut scratch = vec![0; RowColumn::required_scratch(ROTATED_COLUMNS)];
     let each = |at: usize, symbol: i32| symbols[at] = i64::from(symbol);
-    Report::parse(&bytes).unwrap().symbols(&offer.graph, &offer.patterns(), &Carried::All, &mut scratch, each).unwrap();
+    Report::parse(&bytes)
+        .unwrap()
+        .symbols(&offer.graph, &offer.patterns(), (&Carried::All, offer.start()), &mut scratch, each)
+        .unwrap();
     symbols
 }
 

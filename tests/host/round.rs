@@ -6,6 +6,7 @@ use crate::reference;
 use siskin::checkin::{Clipping, Privacy, Profile, Quantization, Rounding, ShareNoise, Weighting};
 use siskin::quantize::Carried;
 use siskin::quantize::Step;
+use siskin::range_coder::Start;
 use siskin::report::Report;
 use siskin::session::Outcome;
 use siskin_server::round::Settings;
@@ -277,7 +278,7 @@ fn a_decoded_report_is_the_reference_on_the_grid() {
     let step = Step::new(s.quantization.step).unwrap();
     let mut scratch = vec![0; 8192];
     report
-        .symbols(&round.offer.graph, &round.offer.patterns(), &Carried::All, &mut scratch, |i, q| {
+        .symbols(&round.offer.graph, &round.offer.patterns(), (&Carried::All, Start::NONE), &mut scratch, |i, q| {
             decoded[i] = step.dequantize(q);
         })
         .unwrap();

@@ -69,16 +69,19 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
     let (adaptive, signs) = (named("mlp-dense-adaptive"), named("mlp-dense-signs"));
     let (dithered, optimised) = (named("mlp-sparse-80-dithered"), named("mlp-dense-optimised"));
     let mut seeds = Vec::new();
-    for i in [0, 2, 5, 7, adaptive, signs, dithered, optimised] {
+    let (coded, started) = (named("mlp-blocks-rigl-70-coded-started"), named("mlp-dense-started-optimised"));
+    for i in [0, 2, 5, 7, adaptive, signs, dithered, optimised, coded] {
         let offer = profiles[i].round(1024).offer;
         seeds.push((format!("plan/{}", profiles[i].name), offer.plan_bytes));
     }
     let offer = masked.round(1024).offer;
-    // The first byte: 0 for whole masks, 1 for what changed in kept ones.
+    // The first byte: 0 for whole masks, 1 for what changed in kept ones, 2 for whole masks, coded values and a start.
     seeds.push(("checkpoint/masked".into(), [&[0][..], &offer.checkpoint].concat()));
     let moved = Moved::new(1024);
     seeds.push(("checkpoint/changes".into(), [&[1][..], &moved.changes].concat()));
-    for (first, i) in [(0u8, 0), (1, 2), (2, adaptive), (3, signs), (4, dithered)] {
+    let tail = profiles[coded].round(1024).offer.checkpoint;
+    seeds.push(("checkpoint/coded".into(), [&[2][..], &tail].concat()));
+    for (first, i) in [(0u8, 0), (1, 2), (2, adaptive), (3, signs), (4, dithered), (5, started)] {
         let report = play(&profiles[i].round(1024), &config(1024), 1, &mut profiles[i].examples(1).store()).report;
         let payload = Report::parse(report.as_ref().unwrap()).unwrap().payload.to_vec();
         seeds.push((format!("report/{}", profiles[i].name), [&[first][..], &payload].concat()));

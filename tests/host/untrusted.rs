@@ -11,7 +11,7 @@ use siskin::checkin::{CheckpointError, Layer, LayerSpec, ModelSpec, Path, Plan, 
 use siskin::model::Graph;
 use siskin::privacy::GridBound;
 use siskin::quantize::Carried;
-use siskin::range_coder::{EncodeTensors, EntropyCoder, RowColumn, Support};
+use siskin::range_coder::{EncodeTensors, EntropyCoder, RowColumn, Start, Support};
 use siskin::report::{Header, Report, supports};
 use siskin::session::{Abandoned, Outcome};
 use siskin::wire::{Request, Response, UploadStatus, WireError, checksum};
@@ -340,7 +340,9 @@ fn a_forged_clip_bit_is_refused() {
     let (graph, patterns) = (&round.offer.graph, round.offer.patterns());
     let (mut symbols, mut scratch) = (vec![0; graph.live + 1], vec![0; RowColumn::required_scratch(256)]);
     let parsed = Report::parse(&report).unwrap();
-    parsed.symbols(graph, &patterns, &Carried::All, &mut scratch, |at, symbol| symbols[at] = symbol).unwrap();
+    parsed
+        .symbols(graph, &patterns, (&Carried::All, Start::NONE), &mut scratch, |at, symbol| symbols[at] = symbol)
+        .unwrap();
     let bit = symbols[graph.live];
     assert_eq!(bit.abs(), 10, "of 100 steps a tenth");
     for (i, (forged, expected)) in

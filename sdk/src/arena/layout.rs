@@ -41,9 +41,9 @@ impl Region {
 /// Where everything lies, and how many bytes a plan takes.
 ///
 /// ```text
-/// | frame in | frame out || row pointers | columns | probe | local | padding | global | moments || scratch                           |
-/// '-- needed to check in-''------------- persistent --------------------------------------------''-- training -----------------------'
-///                                                        '-- delta ------' '- report, once trained -''-- range coder --'
+/// | frame in | frame out || row pointers | columns | start | probe | local | padding | global | moments || scratch                   |
+/// '-- needed to check in-''------------- persistent ----------------------------------------------------''-- training ---------------'
+///                                                                '-- delta ------' '- report, once trained -''-- range coder --'
 /// ```
 /// `local` becomes the delta and then the symbols; the report is coded into the bytes of `global` and `moments`, and the range
 /// coder's state lies right behind what the report can take. A plan that
@@ -58,6 +58,8 @@ pub struct MemoryPlan {
     pub row_ptrs: Region,
     /// Columns of all patterns, `u16`.
     pub columns: Region,
+    /// What the report's coder begins with; empty without a start.
+    pub start: Region,
     /// The largest gradients of parameters that do not live, `u64`; empty without a growth probe.
     pub probe: Region,
     /// The parameters in training, `f32`.
@@ -107,6 +109,7 @@ impl MemoryPlan {
         let frame_out = next(max_frame);
         let row_ptrs = next(4 * graph.row_ptrs);
         let columns = next(2 * graph.columns);
+        let start = next(usize::from(plan.upload.start));
         let probe = next(8 * crate::optim::probe::kept_len(graph, plan.upload.probe));
         let local = next(4 * graph.stored);
         // Where a report has more symbols than coordinates: rotated, or with a bit.
@@ -158,6 +161,7 @@ impl MemoryPlan {
             frame_out,
             row_ptrs,
             columns,
+            start,
             probe,
             local,
             padding,
@@ -185,8 +189,8 @@ impl MemoryPlan {
     /// (from one live weight in 16 on, or a little less), and the rest of [`persistent`](Self::persistent).
     pub(crate) fn at_rest(&self, graph: &Graph) -> (usize, Region) {
         let (all, masks) = (self.persistent(), masks_len(graph));
-        let patterns = self.probe.start - all.start;
-        if masks < patterns { (masks, Region::new(self.probe.start, all.len - patterns)) } else { (0, all) }
+        let patterns = self.start.start - all.start;
+        if masks < patterns { (masks, Region::new(self.start.start, all.len - patterns)) } else { (0, all) }
     }
 
     /// Bytes of the arena in a session that is [saved](crate::session::Session::save) while it trains. With Adam, and
@@ -198,12 +202,13 @@ impl MemoryPlan {
     }
 
     /// `(purpose, bytes)` in the order in which they lie; `overlay` lines are not counted twice.
-    pub fn by_purpose(&self) -> [(&'static str, usize); 14] {
+    pub fn by_purpose(&self) -> [(&'static str, usize); 15] {
         [
             ("frame from the server", self.frame_in.len),
             ("frame to the server", self.frame_out.len),
             ("pattern: row pointers", self.row_ptrs.len),
             ("pattern: columns", self.columns.len),
+            ("start of the coder", self.start.len),
             ("growth probe", self.probe.len),
             ("parameters, local", self.local.len),
             ("padding of the rotated delta", self.padding.len),
@@ -278,7 +283,13 @@ mod tests {
             training: crate::checkin::Training::sgd(1, 1024, 1.0),
             privacy: crate::checkin::Privacy::new(1.0, crate::checkin::Profile::Central),
             quantization: crate::checkin::Quantization { step: 1.0, rounding: Rounding::Nearest, keep: 1.0 },
-            upload: crate::checkin::Upload { weighting: crate::checkin::Weighting::Uniform, max_bytes: 1000, probe: 0 },
+            upload: crate::checkin::Upload {
+                weighting: crate::checkin::Weighting::Uniform,
+                max_bytes: 1000,
+                probe: 0,
+                start: 0,
+            },
+            values: crate::checkin::Values::Floats,
         };
         let memory = MemoryPlan::new(&plan, &graph, 1024);
         let features = 64u128 * 256 * 256 + 1;

@@ -9,14 +9,15 @@ mod policy;
 mod privacy;
 
 pub use checkpoint::{
-    CheckpointError, KeptMask, changes_len, checkpoint_len, checkpoint_masks, masks_len, write_changes,
-    write_checkpoint,
+    CheckpointError, KeptMask, Tail, changes_len, checkpoint_len, checkpoint_masks, code_values, masks_len, whole_len,
+    write_changes, write_checkpoint, write_whole,
 };
 pub(crate) use checkpoint::{CheckpointReader, Download, KEPT_MASK_HEADER, each_mask, restore_masks, write_kept_mask};
 pub use layer::{Layer, LayerSpec, Loss, MAX_LAYERS, ModelSpec, Path, Storage, Train, Window};
 pub use limits::{Limits, Profiles};
 pub use plan::{
-    ClientOptimizer, MAX_PROBE, Plan, PlanError, Quantization, RateSchedule, Rounding, Training, Upload, Weighting,
+    ClientOptimizer, MAX_PROBE, Plan, PlanError, Quantization, RateSchedule, Rounding, Training, Upload, Values,
+    Weighting,
 };
 pub use policy::{Policy, PolicyViolation};
 pub use privacy::{

@@ -5,7 +5,7 @@
 //! false in front of it, so that it is dead and no image has it. A plan that asks for it is refused when it is read or laid
 //! out, before such a place is reached.
 
-use super::{ClientOptimizer, Clipping, LayerSpec, Loss, Path, Plan, PlanError, Profile, Rounding};
+use super::{ClientOptimizer, Clipping, LayerSpec, Loss, Path, Plan, PlanError, Profile, Rounding, Values};
 
 /// A part of the sdk and the feature that brings it.
 #[derive(Debug, Clone, Copy)]
@@ -53,6 +53,8 @@ parts! {
     ROTATED: "rotated", "signs of rotated deltas";
     DITHER: "dither", "subtractive dither";
     OPTIMISED: "rdo", "optimised rounding";
+    STARTS: "starts", "starting probabilities of the coder";
+    CODED: "coded", "decoder of models";
     DISTRIBUTED: "distributed", "shared noise";
 }
 
@@ -110,6 +112,8 @@ impl Plan {
             (ROTATED, self.quantization.rounding == Rounding::Rotated),
             (DITHER, self.quantization.rounding == Rounding::Dithered),
             (OPTIMISED, matches!(self.quantization.rounding, Rounding::Optimised { .. })),
+            (STARTS, self.upload.start > 0),
+            (CODED, self.values != Values::Floats),
             (DISTRIBUTED, matches!(self.privacy.profile, Profile::Distributed(_))),
         ];
         needed.into_iter().filter(|(_, needed)| *needed).try_for_each(|(part, _)| part.check())

@@ -5,6 +5,7 @@ use crate::model::Graph;
 use crate::privacy::sample::DeviationError;
 use crate::privacy::{GridBound, GridBoundError, rotated_len};
 use crate::quantize::rotated::count;
+use crate::range_coder::MAX_START;
 use crate::wire::{Reader, WireError};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ pub struct Plan {
     pub quantization: Quantization,
     /// How it is sent.
     pub upload: Upload,
+    /// How the values of the checkpoint come.
+    pub values: Values,
 }
 
 /// Local training.
@@ -184,6 +187,21 @@ pub struct Upload {
     /// Most entries of each pruned matrix that the [growth probe](crate::optim::Probe) says, at most 65,536; 0 is no probe.
     /// It is taken of the examples without noise, so a plan that promises noise must not ask for it.
     pub probe: u32,
+    /// Bytes of the [start](crate::range_coder::Start) of the report's coder that the checkpoint brings; 0 is none. It is made of
+    /// earlier reports without noise, so a plan in which the server adds noise must not bring one, nor one that rotates the delta.
+    pub start: u16,
+}
+
+/// How the values of a checkpoint come.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Values {
+    /// As `f32`.
+    Floats,
+    /// As whole multiples of `step`, through the range coder.
+    Coded {
+        /// In units of the parameters; one for all tensors.
+        step: f32,
+    },
 }
 
 /// The weight of a report in the mean.
@@ -196,6 +214,21 @@ pub enum Weighting {
         /// Largest weight.
         cap: u32,
     },
+}
+
+impl Values {
+    /// What a device gets of a value.
+    pub fn as_received(&self, value: f32) -> f32 {
+        match *self {
+            Self::Floats => value,
+            Self::Coded { step } => Self::symbol(value, step) as f32 * step,
+        }
+    }
+
+    /// The nearest multiple of `step`, ties to even; saturates.
+    pub(crate) fn symbol(value: f32, step: f32) -> i32 {
+        libm::rint(f64::from(value) / f64::from(step)) as i32
+    }
 }
 
 /// What is wrong with a plan.
@@ -277,7 +310,7 @@ impl Plan {
     /// Magic and version that begin an encoded plan.
     pub(crate) const MAGIC: [u8; 4] = *b"SKPL";
     /// Version of the encoding.
-    pub const VERSION: u8 = 4;
+    pub const VERSION: u8 = 5;
 
     /// Writes the plan and returns its length in bytes.
     ///
@@ -303,7 +336,8 @@ impl Plan {
             training: Training::sgd(1, 1, 0.0),
             privacy: Privacy::new(0.0, Profile::Central),
             quantization: Quantization { step: 0.0, rounding: Rounding::Nearest, keep: 1.0 },
-            upload: Upload { weighting: Weighting::Uniform, max_bytes: 0, probe: 0 },
+            upload: Upload { weighting: Weighting::Uniform, max_bytes: 0, probe: 0, start: 0 },
+            values: Values::Floats,
         };
         fields.list(&mut plan.model.layers)?;
         plan.model.loss = fields.next()?;
@@ -311,6 +345,7 @@ impl Plan {
         plan.privacy = fields.next()?;
         plan.quantization = fields.next()?;
         plan.upload = fields.next()?;
+        plan.values = fields.next()?;
         fields.end()?;
         plan.validate()?;
         Ok(plan)
@@ -346,7 +381,24 @@ impl Plan {
         if entries > 0 && noise_multiplier > 0.0 {
             return Err(PlanError::ProbeWithNoise { entries, noise_multiplier });
         }
+        if self.upload.start > 0 {
+            within("upload.start", f32::from(self.upload.start), 3.0, MAX_START as f32)?;
+            self.may_start()?;
+        }
+        if let Values::Coded { step } = self.values {
+            within("values.step", step, 1e-20, 1e12)?;
+        }
         Ok(())
+    }
+
+    /// That the reports of which a start says something are noised on the device, or not at all, and go through the coder as they
+    /// are.
+    fn may_start(&self) -> Result<(), PlanError> {
+        let (start, p) = (f32::from(self.upload.start), &self.privacy);
+        let covered = p.leaves_room() || p.profile == Profile::Local;
+        within("upload.start, with noise of the server or shared noise", if covered { 0.0 } else { start }, 0.0, 0.0)?;
+        let rotated = parts::ROTATED.here && self.quantization.rounding == Rounding::Rotated;
+        within("upload.start, with signs of rotated deltas", if rotated { start } else { 0.0 }, 0.0, 0.0)
     }
 
     /// Checks what hangs on the number of coordinates of a report.

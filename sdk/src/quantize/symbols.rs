@@ -4,7 +4,7 @@ use super::{Dither, MAX_SYMBOL, Quantized, Rounding as Way, Step};
 use super::{conditional, dither_in_place, quantize_in_place, rotated};
 use crate::checkin::{Quantization, Rounding, parts};
 use crate::privacy::{ClippedDelta, GridBound, GridBoundError, sum_of_squares};
-use crate::range_coder::{self, CodeError, FINE, Support};
+use crate::range_coder::{self, CodeError, FINE, Start, Support};
 use core::fmt;
 
 /// A clipped delta on the plan's grid: integers whose sum of squares is at most that of the [`GridBound`], checked exactly.
@@ -13,7 +13,7 @@ use core::fmt;
 /// ```compile_fail,E0599
 /// use siskin::{checkin::Plan, model::Graph, quantize::Symbols};
 /// let _ = |symbols: Symbols<'_>, plan: &Plan, graph: &Graph| {
-///     let _ = symbols.encode((plan, 0), (1, &siskin::quantize::Carried::All), &[], (graph, &[], &[]), &mut [], &mut []); // not noised: no such method
+///     let _ = symbols.encode((plan, 0), (1, &siskin::quantize::Carried::All, siskin::range_coder::Start::NONE), &[], (graph, &[], &[]), &mut [], &mut []); // not noised: no such method
 /// };
 /// ```
 /// With that step it compiles:
@@ -21,7 +21,7 @@ use core::fmt;
 /// use siskin::{checkin::Plan, model::Graph, quantize::Symbols};
 /// let _ = |symbols: Symbols<'_>, plan: &Plan, graph: &Graph, rng: &mut rand_chacha::ChaCha20Rng| {
 ///     let noised = symbols.noise(&plan.privacy, rng).unwrap();
-///     let _ = noised.encode((plan, 0), (1, &siskin::quantize::Carried::All), &[], (graph, &[], &[]), &mut [], &mut []);
+///     let _ = noised.encode((plan, 0), (1, &siskin::quantize::Carried::All, siskin::range_coder::Start::NONE), &[], (graph, &[], &[]), &mut [], &mut []);
 /// };
 /// ```
 #[derive(Debug)]
@@ -80,14 +80,14 @@ impl<'a> ClippedDelta<'a> {
 
     /// Puts every coordinate on the grid so that error and priced bits are least together ([`range_coder::optimise`]), in the same memory.
     /// The delta is one [`without_noise`](Self::without_noise), of plans that round [`Rounding::Optimised`]; `tensors` are those of the
-    /// live coordinates, in their order, and `scratch` is the coder's. Coordinates beyond 65,535 steps saturate.
+    /// live coordinates, in their order, `start` is what the coder begins with and `scratch` its own. Coordinates beyond 65,535 steps saturate.
     ///
     /// # Errors
     /// [`OptimiseError`] if the delta is another one, or tensors and scratch memory are not its.
     pub fn optimise<'s>(
         self,
         quantization: &Quantization,
-        tensors: impl IntoIterator<Item = Support<'s>>,
+        (tensors, start): (impl IntoIterator<Item = Support<'s>>, Start<'_>),
         scratch: &mut [u8],
     ) -> Result<Symbols<'a>, OptimiseError> {
         let refused = GridBoundError { clip_norm: self.clip_norm(), step: quantization.step };
@@ -96,7 +96,7 @@ impl<'a> ClippedDelta<'a> {
                 self.on_grid(quantization, |values, step, limit| {
                     let fine = Step::new(step.get() / FINE as f32).map_err(|_| refused)?;
                     let Quantized { symbols, saturated, .. } = quantize_in_place(values, fine, Way::Nearest);
-                    range_coder::optimise(tensors, symbols, price.into(), scratch)?;
+                    range_coder::optimise(tensors, start, symbols, price.into(), scratch)?;
                     Ok(conditional::checked(Quantized { symbols, saturated, non_finite: 0 }, limit))
                 })
             }

@@ -92,6 +92,12 @@
 //!   the symbol: `W' = clamp(W + s * sgn(V[j]), -8, 8)`, `V[j] = clamp(V[j] + s * sgn(W), -6, 6)`, `W = W'`.
 //! * `U[j] = clamp(q, -2, 2)`, `C[j] += (4096 m * c >> 16) - ((C[j] * c + h) >> 16)`, `F[j] += 4 m - ((F[j] + 3) >> 2)`,
 //!   `L = F[j]`, `R += (65536 m * f >> 16) - (R * f >> 16)` with `f = f(i)`, `Q = P`, `P = m`.
+//!
+//! **Start.** Where both sides have one, `A` and the cells are not at first as said above, nor where a tensor of plain numbers puts them
+//! back. A start is empty, which changes nothing, or three bytes, `A` (at most `15 * 2^16`), least significant first, and then one
+//! byte for each cell that it names, in rising order: its upper four bits are a level `l` from 1 to 15, its lower four the
+//! number of cells passed over since the last one (since the first one), up to 14. The byte 15 passes over 15 cells and names none; it is
+//! not the last. A named cell has `p = round(65536 / (1 + exp(-3 (l - 8) / 4)))` and `n = 20`.
 
 mod binary;
 mod blocks;

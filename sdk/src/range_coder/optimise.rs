@@ -14,7 +14,8 @@ use super::binary::Bins;
 use super::blocks::{Row, Source, State, Stop, Unknown, WalkRow, block, walk};
 use super::model::{BLOCK, Columns, Memory};
 use super::row_column::scratch_error;
-use super::{CodeError, Support};
+use super::{CodeError, Start, Support};
+use crate::checkin::parts;
 use crate::quantize::MAX_SYMBOL;
 use core::cell::{Cell, RefCell};
 
@@ -151,7 +152,7 @@ impl WalkRow for Choose<'_> {
 
 /// Symbols of least `error + price bits`, in the place of coordinates in 1/[`FINE`] steps; returns about how many bits they take.
 ///
-/// `price` is in squared steps a bit, in 1/256: 30 is 0.117. With 0 the symbols are the nearest ones. `scratch` is that of an
+/// `price` is in squared steps a bit, in 1/256: 30 is 0.117. With 0 the symbols are the nearest ones. The coder begins with `start`; `scratch` is that of an
 /// [`Encoder`](super::Encoder), 4 KB of stack beside it. Each block with a nonzero symbol is tried once for each of them and twice more.
 ///
 /// # Errors
@@ -159,11 +160,15 @@ impl WalkRow for Choose<'_> {
 /// `2^24 - 1`.
 pub fn optimise<'s>(
     tensors: impl IntoIterator<Item = Support<'s>>,
+    start: Start<'_>,
     values: &mut [i32],
     price: u32,
     scratch: &mut [u8],
 ) -> Result<u64, CodeError> {
     let mut state = State::new(scratch).map_err(scratch_error)?;
+    if parts::STARTS.here {
+        state.model.begin(start);
+    }
     if let Some(index) = values.iter().position(|x| x.unsigned_abs() > MAX_SYMBOL as u32) {
         return Err(CodeError::Symbol { index, got: values[index] });
     }

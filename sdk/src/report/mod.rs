@@ -13,10 +13,10 @@ pub use egress_log::{EGRESS_SLOT, EgressLog, EgressLogError};
 pub use growth::{GrowthError, growth_bound};
 
 use crate::checkin::{Path, Plan, Profile, parts};
-use crate::model::{Graph, Parameters};
+use crate::model::{Graph, Parameters, Tensor};
 use crate::privacy::{NoisedSymbols, rotated_len};
 use crate::quantize::Carried;
-use crate::range_coder::{CodeError, DecodeError, DecodeTensors, Decoder, EncodeTensors, Encoder, Support};
+use crate::range_coder::{CodeError, DecodeError, DecodeTensors, Decoder, EncodeTensors, Encoder, Start, Support};
 use crate::wire::{Reader, WireError, checksum, encode_document};
 use serde::{Deserialize, Serialize};
 
@@ -83,18 +83,21 @@ pub fn supports<'a>(
     row_ptrs: &'a [u32],
     columns: &'a [u16],
 ) -> impl Iterator<Item = (Support<'a>, usize)> {
-    graph.tensors.iter().filter(|t| t.trained).map(move |tensor| {
-        let pattern = tensor.pattern(row_ptrs, columns);
-        let support = if tensor.path == Path::Block {
-            let (row_ptr, cols) = (pattern.row_ptr, pattern.cols);
-            Support::Blocks { row_ptr, cols, width: tensor.cols, height: tensor.pattern_height() as u32 }
-        } else if tensor.has_pattern() {
-            Support::Csr { row_ptr: pattern.row_ptr, cols: pattern.cols, width: tensor.cols }
-        } else {
-            Support::Dense { rows: tensor.rows, cols: tensor.cols }
-        };
-        (support, tensor.live as usize)
-    })
+    let trained = graph.tensors.iter().filter(|t| t.trained);
+    trained.map(move |tensor| (support(tensor, row_ptrs, columns), tensor.live as usize))
+}
+
+/// One tensor as the coder sees it.
+pub(crate) fn support<'a>(tensor: &Tensor, row_ptrs: &'a [u32], columns: &'a [u16]) -> Support<'a> {
+    let pattern = tensor.pattern(row_ptrs, columns);
+    let (row_ptr, cols, width) = (pattern.row_ptr, pattern.cols, tensor.cols);
+    if tensor.path == Path::Block {
+        Support::Blocks { row_ptr, cols, width, height: tensor.pattern_height() as u32 }
+    } else if tensor.has_pattern() {
+        Support::Csr { row_ptr, cols, width }
+    } else {
+        Support::Dense { rows: tensor.rows, cols: width }
+    }
 }
 
 /// Most columns of the matrix as which the coder sees a rotated vector.
@@ -116,14 +119,14 @@ const BIT: Support<'static> = Support::Dense { rows: 1, cols: 1 };
 
 impl NoisedSymbols<'_> {
     /// Codes the symbols and puts the header before them; returns the report's length. `fingerprint` is the plan's, `weight`
-    /// what the report counts, `carried` what travels of the live coordinates, `probe` the kept gradients of a growth probe.
+    /// what the report counts, `carried` what travels of the live coordinates, `start` what the coder begins with, `probe` the kept gradients of a growth probe.
     ///
     /// # Errors
     /// [`ReportError`] with both numbers if it does not fit `out` or the plan's limit.
     pub fn encode(
         &self,
         (plan, fingerprint): (&Plan, u32),
-        (weight, carried): (u32, &Carried),
+        (weight, carried, start): (u32, &Carried, Start<'_>),
         probe: &[u64],
         (graph, row_ptrs, columns): (&Graph, &[u32], &[u16]),
         scratch: &mut [u8],
@@ -135,7 +138,7 @@ impl NoisedSymbols<'_> {
         let capacity = out.len();
         let end = capacity.checked_sub(kept).ok_or(too_large(MAX_HEADER + kept))?;
         let room = out.get_mut(MAX_HEADER..end).ok_or(too_large(MAX_HEADER + kept))?;
-        let payload = self.code(plan, carried, supports(graph, row_ptrs, columns), scratch, room);
+        let payload = self.code(plan, (carried, start), supports(graph, row_ptrs, columns), scratch, room);
         let payload = payload.map_err(ReportError::Code)?;
         let behind = MAX_HEADER + payload;
         let growth = growth::encode(graph, plan.upload.probe, probe, &mut out[behind..]);
@@ -163,7 +166,7 @@ impl NoisedSymbols<'_> {
     fn code<'a>(
         &self,
         plan: &Plan,
-        carried: &Carried,
+        (carried, start): (&Carried, Start<'a>),
         supports: impl Iterator<Item = (Support<'a>, usize)>,
         scratch: &mut [u8],
         out: &mut [u8],
@@ -178,6 +181,7 @@ impl NoisedSymbols<'_> {
             encoder.tensor(&rotated_support(self.values.len()), self.values)?;
             return encoder.finish();
         }
+        let mut encoder = if parts::STARTS.here { encoder.starting(start) } else { encoder };
         encoder.keep_only(carried.subset());
         let mut rest = &*self.values;
         for (support, live) in supports {
@@ -222,7 +226,7 @@ impl<'a> Report<'a> {
         Ok(Self { header, payload, growth })
     }
 
-    /// Decodes the symbols, of what is `carried` of the live coordinates; `each` gets `(index, symbol)` of the non-zero ones,
+    /// Decodes the symbols, of what is `carried` of the live coordinates, by a coder that begins with `start`; `each` gets `(index, symbol)` of the non-zero ones,
     /// ascending: the index of a live coordinate, or in the rotated vector if the header's profile is [`Profile::Distributed`], or what
     /// is carried is rotated. The clip bit, if the header counts one, comes last.
     ///
@@ -232,14 +236,14 @@ impl<'a> Report<'a> {
         &self,
         graph: &Graph,
         parameters: &Parameters<'_>,
-        carried: &Carried,
+        (carried, start): (&Carried, Start<'_>),
         scratch: &mut [u8],
         mut each: impl FnMut(usize, i32),
     ) -> Result<(), DecodeError> {
         if let Carried::Rotated(rotated) = carried {
             return rotated.decode(self.payload, each);
         }
-        let mut decoder = Decoder::begin(self.payload, scratch)?;
+        let mut decoder = Decoder::begin(self.payload, scratch)?.starting(start);
         if let Profile::Distributed(_) = self.header.profile {
             // Of the two lengths that are possible, as the header is not to be believed.
             let (without, with) = (rotated_len(graph.live), rotated_len(graph.live.saturating_add(1)));

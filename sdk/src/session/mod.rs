@@ -137,7 +137,8 @@ impl Task {
             },
         };
         let length = self.names.checkpoint;
-        Ok(Download { round: self.plan.round, length, base, graph: &self.graph, memory: &self.memory })
+        let (round, values) = (self.plan.round, self.plan.values);
+        Ok(Download { round, length, base, values, graph: &self.graph, memory: &self.memory })
     }
 }
 

@@ -8,6 +8,7 @@ use crate::checkin::{Clipping, Path, Rounding, Weighting, parts};
 use crate::model::{Graph, mask};
 use crate::optim::{Delta, subtract};
 use crate::quantize::{Carried, Dither};
+use crate::range_coder::Start;
 use crate::report::supports;
 use rand_core::Rng;
 
@@ -24,15 +25,19 @@ impl Session<'_> {
             }
             _ => subtract(cast(global), delta),
         }
-        let [row_ptrs, columns, probe, local, report, scratch] = self.arena.split([
+        let [row_ptrs, columns, start, probe, local, report, scratch] = self.arena.split([
             memory.row_ptrs,
             memory.columns,
+            memory.start,
             memory.probe,
             memory.delta,
             memory.report,
             memory.coder,
         ]);
         let (row_ptrs, columns): (&mut [u32], &mut [u16]) = (cast(row_ptrs), cast(columns));
+        // It was checked when it came, but a save may have been forged.
+        let start = if parts::STARTS.here { Start::new(start) } else { Ok(Start::NONE) };
+        let Ok(start) = start else { return self.give_up(Abandoned::Internal) };
         // The values as they came are done with, and the report, which takes their place, has not begun. Empty without blocks.
         let spare =
             &mut report[..if parts::BLOCKS.here { memory.global.len().min(memory.report.len()) / 4 * 4 } else { 0 }];
@@ -70,7 +75,7 @@ impl Session<'_> {
             (_, Some(dither)) => clipped.dither(&plan.quantization, &dither).ok(),
             (Rounding::Optimised { .. }, _) if parts::OPTIMISED.here => {
                 let tensors = supports(graph, row_ptrs, columns).map(|(support, _)| support);
-                clipped.optimise(&plan.quantization, tensors, scratch).ok()
+                clipped.optimise(&plan.quantization, (tensors, start), scratch).ok()
             }
             _ => clipped.quantize(&plan.quantization, seed).ok(),
         };
@@ -89,7 +94,7 @@ impl Session<'_> {
         };
         let coded = symbols.encode(
             (plan, task.names.fingerprint),
-            (weight, &carried),
+            (weight, &carried, start),
             cast(probe),
             (graph, row_ptrs, columns),
             scratch,

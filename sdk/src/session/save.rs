@@ -2,7 +2,7 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 5 | `SKSS`, version 4 |
+//! | 5 | `SKSS`, version 5 |
 //! | | postcard: randomness, stage, metrics, task |
 //! | 4 | length of what follows, little-endian |
 //! | | the persistent memory of the stage; in a growth probe or training, where that is shorter, without the patterns, in place |
@@ -21,9 +21,9 @@ use crate::wire::{Reader, WireError, checksum, encode_document};
 use serde::{Deserialize, Serialize};
 
 const MAGIC: [u8; 4] = *b"SKSS";
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 /// Longest encoded state, without the memory.
-const MAX_STATE: usize = 344 + 24 * crate::checkin::MAX_LAYERS;
+const MAX_STATE: usize = 352 + 24 * crate::checkin::MAX_LAYERS;
 
 #[derive(Serialize, Deserialize)]
 struct State {

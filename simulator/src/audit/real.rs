@@ -94,7 +94,9 @@ fn settings(claim: &Claim) -> Result<Settings, AuditError> {
         privacy,
         quantization: Quantization { step: claim.step, rounding: Rounding::Stochastic, keep: 1.0 },
         rate: siskin_server::round::Rate::Fixed,
-        upload: Upload { weighting: Weighting::Uniform, max_bytes: 1_000_000, probe: 0 },
+        upload: Upload { weighting: Weighting::Uniform, max_bytes: 1_000_000, probe: 0, start: 0 },
+        starts: false,
+        value_step: 0.0,
         optimizer: Optimizer::FedAvg(FedAvgConfig::default()),
         pruning: Pruning::at_once(0.0),
         dp_delta: claim.dp_delta,
@@ -209,7 +211,13 @@ impl RealRun {
         let mut symbols = Vec::new();
         let (graph, patterns) = (&round.offer.graph, round.offer.patterns());
         let each = |i, q| symbols.push((i, q));
-        let decoded = report.symbols(graph, &patterns, &Carried::All, bytemuck::cast_slice_mut(&mut scratch), each);
+        let decoded = report.symbols(
+            graph,
+            &patterns,
+            (&Carried::All, round.offer.start()),
+            bytemuck::cast_slice_mut(&mut scratch),
+            each,
+        );
         decoded.map_err(|e| AuditError::Device(e.to_string()))?;
         Ok(symbols)
     }

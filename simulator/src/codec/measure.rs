@@ -3,7 +3,7 @@
 use super::rivals::rounding;
 use super::{CodecError, Coder, Update};
 use siskin::quantize::{MAX_SYMBOL, Quantized, Rounding, Step, Uniform, quantize_in_place};
-use siskin::range_coder::{EntropyCoder, FINE, RowColumn, Support, optimise};
+use siskin::range_coder::{EntropyCoder, FINE, RowColumn, Start, Support, optimise};
 use std::path::Path;
 
 /// How reals become symbols.
@@ -110,7 +110,8 @@ fn optimised(values: &[f32], shapes: &[[u32; 2]], step: Step, price: u32) -> Res
     let bytes = RowColumn::required_scratch(shapes.iter().map(|shape| shape[1]).max().unwrap_or(0));
     let mut words = vec![0u32; bytes.div_ceil(4)];
     let scratch: &mut [u8] = bytemuck::cast_slice_mut(&mut words);
-    optimise(tensors, &mut symbols, price, &mut scratch[..bytes]).map_err(|e| CodecError::new("shape", e))?;
+    optimise(tensors, Start::NONE, &mut symbols, price, &mut scratch[..bytes])
+        .map_err(|e| CodecError::new("shape", e))?;
     Ok((symbols, 0))
 }
 

@@ -153,6 +153,8 @@ section!(
         rounding: Rounding = Rounding::Auto,
         bit_price: f64 = 0.13,
         weighting: Weighting = Weighting::Uniform,
+        starts: bool = false,
+        value_step: f64 = 0.0,
     }
 );
 section!(
@@ -353,7 +355,10 @@ impl RunConfig {
                 max_bytes: (8 * live + 256) as u32,
                 // The server asks for as much as an update needs.
                 probe: 0,
+                start: 0,
             },
+            starts: self.compression.starts,
+            value_step: self.compression.value_step,
             optimizer: match self.server.optimizer {
                 Optimizer::FedAvg => ServerOptimizer::FedAvg(FedAvgConfig {
                     lr: self.server.server_rate,

@@ -171,6 +171,18 @@ pub const SETTINGS: &[Setting] = &[
     ),
     s("compression", "bit_price", "squared steps", "of a bit, for `optimised` rounding: 0.08 to 0.2 is sensible"),
     s("compression", "weighting", "", "reports count `uniform` or by their `examples`"),
+    s(
+        "compression",
+        "starts",
+        "",
+        "`true`: checkpoints say what reports of the round before were like, so that small ones begin with that; not under noise of the server",
+    ),
+    s(
+        "compression",
+        "value_step",
+        "RMS of the live params",
+        "step of the values that devices download, coded as reports are; 0.02 is near lossless, 0 sends floats",
+    ),
     s("server", "optimizer", "", "`fedavg` or `fedadam`"),
     s("server", "server_rate", "", "learning rate of the server"),
     s("server", "server_momentum", "", "of fedavg"),

@@ -28,18 +28,25 @@ fn ask(round: &Round, request: &Request<'_>, payload: &[u8]) -> Response {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    static PROFILES: OnceLock<[Profile; 5]> = OnceLock::new();
+    static PROFILES: OnceLock<[Profile; 6]> = OnceLock::new();
     let profiles = PROFILES.get_or_init(|| {
         let mut profiles = profiles();
         for profile in &mut profiles {
             profile.settings.min_fraction = 0.0;
         }
-        ["mlp-dense", "mlp-sparse-80", "mlp-dense-adaptive", "mlp-dense-signs", "mlp-sparse-80-dithered"]
-            .map(|name| profiles.swap_remove(profiles.iter().position(|p| p.name == name).unwrap()))
+        let names = [
+            "mlp-dense",
+            "mlp-sparse-80",
+            "mlp-dense-adaptive",
+            "mlp-dense-signs",
+            "mlp-sparse-80-dithered",
+            "mlp-dense-started-optimised",
+        ];
+        names.map(|name| profiles.swap_remove(profiles.iter().position(|p| p.name == name).unwrap()))
     });
     let _ = Report::parse(bytes);
     let Some((first, payload)) = bytes.split_first() else { return };
-    let profile = &profiles[usize::from(first % 5)];
+    let profile = &profiles[usize::from(first % 6)];
     let mut server = profile.server(1024);
     let before = server.model().params().to_vec();
     let round = server.open().unwrap();

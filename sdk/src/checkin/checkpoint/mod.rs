@@ -1,9 +1,9 @@
-//! The checkpoint: mask and values of every tensor, read as a stream into the arena.
+//! The checkpoint: mask and values of every tensor and the start of the report's coder, read as a stream into the arena.
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 4 | `53 4B 43 50` |
-//! | 1 | version, 2 |
+//! | 1 | version, 3 |
 //! | 1 | form: 0 whole masks, 1 changes |
 //! | 2 | zero |
 //! | 4 | round, little-endian |
@@ -11,7 +11,9 @@
 //! | 4, 4 | only of form 1: fingerprints of the masks that change and of those that they become, little-endian |
 //! | per tensor | if it has a mask: of form 0 one bit per entry, row-major, least significant bit first, zero padding to a byte |
 //! | | of form 1 what changed in it, as [`write_mask_diff`](crate::model::sparsity::write_mask_diff) says |
-//! | | then its live values, IEEE 754 single precision, little-endian, row-major whatever the path |
+//! | | then, unless the plan says that values are coded, its live values, IEEE 754 single precision, little-endian, row-major whatever the path |
+//! | of the plan | the [start](crate::range_coder::Start) of the report's coder |
+//! | to the end | only where values are coded: all of them in steps of the plan, as the [range coder](crate::range_coder) codes the tensors |
 //!
 //! A fingerprint is the XXH32 (seed 0) of the masks of all tensors that have one, as form 0 carries them, one after the other.
 
@@ -22,13 +24,16 @@ mod write;
 pub use kept_mask::KeptMask;
 pub(crate) use kept_mask::{KEPT_MASK_HEADER, write_kept_mask};
 pub(crate) use reader::{CheckpointReader, Download, each_mask, restore_masks};
-pub use write::{changes_len, checkpoint_masks, write_changes, write_checkpoint};
+pub use write::{
+    Tail, changes_len, checkpoint_masks, code_values, whole_len, write_changes, write_checkpoint, write_whole,
+};
 
 use crate::model::sparsity::MaskDiffError;
 use crate::model::{Graph, Tensor};
+use crate::range_coder::{DecodeError, StartError};
 
 const MAGIC: [u8; 4] = *b"SKCP";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Length of the part before the first tensor, bytes.
 const HEADER: usize = 16;
@@ -107,6 +112,10 @@ pub enum CheckpointError {
         /// Index of the tensor.
         tensor: u8,
     },
+    /// The start of the coder is none.
+    Start(StartError),
+    /// The coded values do not decode.
+    Values(DecodeError),
     /// A value is NaN or infinite.
     NotFinite {
         /// Which one, over all values.
@@ -136,6 +145,8 @@ impl core::fmt::Display for CheckpointError {
                 "mask of tensor {tensor} has no whole blocks: in row {row} column {got} comes next, in its block column {expected}"
             ),
             Self::Padding { tensor } => write!(f, "mask of tensor {tensor} has bits behind its last entry"),
+            Self::Start(e) => write!(f, "the checkpoint brings {e}"),
+            Self::Values(e) => write!(f, "the coded values: {e}"),
             Self::NotFinite { index } => write!(f, "value {index} of the checkpoint is not finite"),
         }
     }

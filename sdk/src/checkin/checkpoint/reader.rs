@@ -4,9 +4,11 @@ use super::{
     CHANGES, CHANGES_HEADER, CheckpointError, HEADER, KeptMask, MAGIC, VERSION, WHOLE, checkpoint_len, mask_bytes,
 };
 use crate::arena::{Arena, MemoryPlan, cast};
-use crate::checkin::Path;
+use crate::checkin::{Path, Values, parts};
 use crate::model::sparsity::MaskDiffReader;
 use crate::model::{Graph, Tensor, mask};
+use crate::range_coder::{DecodeError, DecodeTensors, Decoder, Start};
+use crate::report::support;
 use serde::{Deserialize, Serialize};
 
 /// What is known of a checkpoint before its first byte.
@@ -17,6 +19,8 @@ pub(crate) struct Download<'d> {
     pub(crate) length: u32,
     /// The masks that it changes; whole masks come without.
     pub(crate) base: Option<KeptMask<'d>>,
+    /// How its values come.
+    pub(crate) values: Values,
     pub(crate) graph: &'d Graph,
     pub(crate) memory: &'d MemoryPlan,
 }
@@ -29,17 +33,34 @@ impl Download<'_> {
     /// Bytes of a tensor of which the number is known before.
     const fn fixed(&self, tensor: &Tensor) -> usize {
         let mask = if self.base.is_some() { 0 } else { mask_bytes(tensor) };
-        mask + 4 * tensor.live as usize
+        if self.coded().is_some() { mask } else { mask + 4 * tensor.live as usize }
     }
 
-    /// Checks the length that the task says: whole masks have one length; changes are shorter, and have at least a byte a
-    /// mask.
+    /// The step of values that come coded.
+    const fn coded(&self) -> Option<f32> {
+        match self.values {
+            Values::Coded { step } if parts::CODED.here => Some(step),
+            _ => None,
+        }
+    }
+
+    /// The coded values that there is room for, bytes.
+    const fn room(&self) -> usize {
+        self.memory.report.len()
+    }
+
+    /// Checks the length that the task says: with whole masks and floats there is one; changes are shorter, and have at least a byte a
+    /// mask; coded values have at least a byte, and at most what there is room for.
     pub(crate) fn check_length(&self) -> Result<(), CheckpointError> {
-        let (whole, got) = (checkpoint_len(self.graph) as u32, self.length);
+        let (start, got) = (self.memory.start.len(), self.length);
+        let coded = self.coded().is_some();
+        let whole = checkpoint_len(self.graph) - if coded { 4 * self.graph.values } else { 0 } + start;
+        let most = whole + if coded { self.room() } else { 0 };
         let (least, most) = match self.base {
-            None => (whole, whole),
-            Some(_) => (self.least(0, CHANGES_HEADER) as u32, whole - 1),
+            None => (whole + usize::from(coded), most),
+            Some(_) => (self.least(0, CHANGES_HEADER), most - 1),
         };
+        let (least, most) = (least as u32, most as u32);
         if got < least {
             return Err(CheckpointError::Length { expected: least, got });
         }
@@ -49,10 +70,11 @@ impl Download<'_> {
         Ok(())
     }
 
-    /// The least length of a checkpoint of which `offset` bytes are read when `tensor` begins.
+    /// The least length of a checkpoint of which `offset` bytes are read when `tensor`, or what is behind all of them, begins.
     fn least(&self, tensor: usize, offset: usize) -> usize {
         let rest = self.graph.tensors.iter().skip(tensor);
-        offset + rest.map(|t| self.fixed(t) + usize::from(self.base.is_some() && t.has_pattern())).sum::<usize>()
+        let tail = self.memory.start.len() + usize::from(self.coded().is_some());
+        offset + tail + rest.map(|t| self.fixed(t) + usize::from(self.base.is_some() && t.has_pattern())).sum::<usize>()
     }
 }
 
@@ -61,9 +83,9 @@ impl Download<'_> {
 pub(crate) struct CheckpointReader {
     /// Bytes taken so far.
     offset: u32,
-    /// The tensor that is being read.
+    /// The tensor that is being read; as many as there are, if it is what comes behind them.
     tensor: u8,
-    /// Bytes of its mask and values taken so far; bytes of changes are not counted in it.
+    /// Bytes of its mask and values, or of what comes behind the tensors, taken so far; bytes of changes are not counted in it.
     within: u32,
     /// Live entries seen in its mask.
     live: u32,
@@ -88,7 +110,9 @@ impl CheckpointReader {
         if (self.offset as usize) < from.header() {
             return index == 0 && self.within == 0 && self.live == 0 && fresh;
         }
-        let (fixed, live) = graph.tensors.get(index).map_or((0, 0), |t| (from.fixed(t), t.live));
+        let tail = from.memory.start.len() + if from.coded().is_some() { from.room() } else { 0 };
+        // One more, as what comes behind all tensors may be there to the last byte.
+        let (fixed, live) = graph.tensors.get(index).map_or((tail + 1, 0), |t| (from.fixed(t), t.live));
         if (self.within != 0 && self.within as usize >= fixed) || self.live > live {
             return false;
         }
@@ -124,23 +148,53 @@ impl CheckpointReader {
             bytes = &bytes[1..];
             self.offset += 1;
         }
+        if self.offset as usize >= from.header() {
+            self.pass_complete(from);
+        }
         while !bytes.is_empty() {
-            let Some(tensor) = from.graph.tensors.get(usize::from(self.tensor)) else {
-                return Err(CheckpointError::Length { expected: self.offset, got: from.length });
-            };
-            let changes = from.base.filter(|_| tensor.has_pattern());
-            let used = match changes {
-                Some(base) if !self.change.is_done() => self.changes(bytes, tensor, base, from, arena)?,
-                _ => self.mask_or_values(bytes, tensor, from, arena)?,
+            let used = match from.graph.tensors.get(usize::from(self.tensor)) {
+                None => self.tail(bytes, from, arena)?,
+                Some(tensor) => match from.base.filter(|_| tensor.has_pattern()) {
+                    Some(base) if !self.change.is_done() => self.changes(bytes, tensor, base, from, arena)?,
+                    _ => self.mask_or_values(bytes, tensor, from, arena)?,
+                },
             };
             self.offset += used as u32;
             bytes = &bytes[used..];
-            let settled = changes.is_none() || self.change.is_done();
-            if settled && self.within as usize == from.fixed(tensor) {
-                *self = Self { offset: self.offset, tensor: self.tensor + 1, result: self.result, ..Self::default() };
-            }
+            self.pass_complete(from);
         }
         Ok(())
+    }
+
+    /// Goes on to the next tensor of which bytes are to come: those without a mask have none where values are coded.
+    fn pass_complete(&mut self, from: &Download<'_>) {
+        while let Some(tensor) = from.graph.tensors.get(usize::from(self.tensor)) {
+            let settled = from.base.is_none() || !tensor.has_pattern() || self.change.is_done();
+            if !settled || (self.within as usize) < from.fixed(tensor) {
+                return;
+            }
+            *self = Self { offset: self.offset, tensor: self.tensor + 1, result: self.result, ..Self::default() };
+        }
+    }
+
+    /// Takes bytes of what comes behind the tensors; gives their number.
+    fn tail(&mut self, bytes: &[u8], from: &Download<'_>, arena: &mut Arena<'_>) -> Result<usize, CheckpointError> {
+        let (within, start) = (self.within as usize, from.memory.start);
+        let used = if within < start.len() {
+            let now = &bytes[..bytes.len().min(start.len() - within)];
+            arena.bytes_mut(start.part(within, now.len())).copy_from_slice(now);
+            now.len()
+        } else {
+            let (at, room) = (within - start.len(), if from.coded().is_some() { from.room() } else { 0 });
+            if bytes.len() > room - at {
+                let expected = self.offset + (room - at) as u32;
+                return Err(CheckpointError::Length { expected, got: from.length });
+            }
+            arena.bytes_mut(from.memory.report.part(at, bytes.len())).copy_from_slice(bytes);
+            bytes.len()
+        };
+        self.within += used as u32;
+        Ok(used)
     }
 
     fn header_byte(&mut self, byte: u8, from: &Download<'_>) -> Result<(), CheckpointError> {
@@ -295,12 +349,16 @@ impl CheckpointReader {
         if self.offset != from.length {
             return Err(CheckpointError::Length { expected: from.length, got: self.offset });
         }
-        if usize::from(self.tensor) != graph.tensors.len() {
+        let complete = usize::from(self.tensor) == graph.tensors.len() && self.within as usize >= memory.start.len();
+        if !complete {
             let least = from.least(self.tensor.into(), self.offset as usize) - self.within as usize;
             return Err(CheckpointError::Length { expected: least as u32, got: self.offset });
         }
-        let [row_ptrs, columns, local, global] =
-            arena.split([memory.row_ptrs, memory.columns, memory.local, memory.global]);
+        if parts::STARTS.here {
+            Start::new(arena.bytes(memory.start)).map_err(CheckpointError::Start)?;
+        }
+        let [row_ptrs, columns, local, coded, scratch] =
+            arena.split([memory.row_ptrs, memory.columns, memory.local, memory.report, memory.coder]);
         let (row_ptrs, columns, local): (&mut [u32], &mut [u16], &mut [f32]) =
             (cast(row_ptrs), cast(columns), cast(local));
         if !graph.patterns_are_valid(row_ptrs, columns) {
@@ -312,6 +370,10 @@ impl CheckpointReader {
             if sum.get() != expected {
                 return Err(CheckpointError::Fingerprint { expected, got: sum.get() });
             }
+        }
+        if let Some(step) = from.coded() {
+            let coded = &coded[..self.within as usize - memory.start.len()];
+            decode_values(graph, (row_ptrs, columns), step, coded, scratch, local).map_err(CheckpointError::Values)?;
         }
         let mut seen = 0;
         for tensor in &graph.tensors {
@@ -327,9 +389,35 @@ impl CheckpointReader {
                 mask::expand(&tensor.pattern(row_ptrs, columns), tensor.cols as usize, values);
             }
         }
-        cast::<f32>(global).copy_from_slice(&local[..graph.trained]);
+        let [local, global] = arena.split([memory.local, memory.global]);
+        global.copy_from_slice(&local[..4 * graph.trained]);
         Ok(())
     }
+}
+
+/// Reads values in steps to where those of floats come.
+#[inline(never)]
+fn decode_values(
+    graph: &Graph,
+    (row_ptrs, columns): (&[u32], &[u16]),
+    step: f32,
+    coded: &[u8],
+    scratch: &mut [u8],
+    values: &mut [f32],
+) -> Result<(), DecodeError> {
+    let mut decoder = Decoder::begin(coded, scratch)?;
+    let mut before = 0;
+    for tensor in &graph.tensors {
+        let values = &mut values[tensor.range()];
+        // Only nonzero values are told.
+        values.fill(0.0);
+        let live = tensor.live(row_ptrs, columns);
+        decoder.tensor(&support(tensor, row_ptrs, columns), |index, symbol| {
+            values[live.stored_at(index - before)] = symbol as f32 * step;
+        })?;
+        before += tensor.live as usize;
+    }
+    decoder.finish()
 }
 
 /// Calls `each` with the masks of all tensors that have one, in pieces, from patterns that are valid.

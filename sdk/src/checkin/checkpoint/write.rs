@@ -3,10 +3,14 @@
 use super::{
     CHANGES, CHANGES_HEADER, CheckpointError, HEADER, MAGIC, VERSION, WHOLE, checkpoint_len, mask_bytes, masks_len,
 };
+use crate::checkin::Values;
 use crate::model::sparsity::{Bitmap, MaskDiffError, mask_diff_len, write_mask_diff};
 use crate::model::{Graph, Tensor};
+use crate::range_coder::{CodeError, EncodeTensors, Encoder};
+use crate::report::support;
 
-/// Writes a checkpoint with whole masks; for servers. `parts` gives, per tensor, its dense row-major values and its mask (one bit per
+/// Writes the tensors of a checkpoint, with whole masks and floats; for servers. It travels as it is where the plan has no start and does
+/// not code the values; else [`write_whole`] and [`write_changes`] make of it what does. `parts` gives, per tensor, its dense row-major values and its mask (one bit per
 /// entry, least significant first; ignored for tensors that have none).
 ///
 /// # Errors
@@ -114,14 +118,105 @@ fn no_change(part: &Part<'_>) -> impl Fn(MaskDiffError) -> CheckpointError + use
     move |source| CheckpointError::Change { tensor, source }
 }
 
+/// What comes behind the tensors of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tail<'t> {
+    /// The start of the report's coder; as long as the plan says.
+    pub start: &'t [u8],
+    /// The values of all tensors, [coded](code_values), where the plan says that they are; then the tensors have none.
+    pub values: Option<&'t [u8]>,
+}
+
+impl Tail<'_> {
+    /// Its bytes.
+    pub fn len(&self) -> usize {
+        self.start.len() + self.values.map_or(0, <[u8]>::len)
+    }
+
+    /// True if nothing comes behind the tensors.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values of a tensor that come with it.
+    fn own<'c>(&self, part: &Part<'c>) -> &'c [u8] {
+        if self.values.is_some() { &[] } else { part.values }
+    }
+
+    /// Ends a document of which `out` is what is left.
+    fn write(&self, out: &mut [u8]) {
+        let (start, values) = out.split_at_mut(self.start.len());
+        start.copy_from_slice(self.start);
+        values.copy_from_slice(self.values.unwrap_or_default());
+    }
+}
+
+/// Codes the values of a checkpoint that [`write_checkpoint`] wrote, each rounded to the nearest multiple of `step`, to the front of
+/// `out`; gives their length. `symbols` has room for all live values; `row_ptrs` and `columns` are the patterns of its masks; `scratch`
+/// is as for an [`Encoder`].
+///
+/// # Errors
+/// [`CodeError`], of a value beyond the largest symbol too. No length or pattern of another model.
+pub fn code_values(
+    (graph, row_ptrs, columns): (&Graph, &[u32], &[u16]),
+    whole: &[u8],
+    step: f32,
+    symbols: &mut [i32],
+    scratch: &mut [u8],
+    out: &mut [u8],
+) -> Result<usize, CodeError> {
+    let mut encoder = Encoder::begin(out, scratch)?;
+    let length = |expected: usize, got: usize| CodeError::Length { expected, got };
+    let parts = parts(graph, whole).map_err(|_| length(checkpoint_len(graph), whole.len()))?;
+    for part in parts {
+        let live = part.tensor.live as usize;
+        let got = symbols.len();
+        let symbols = symbols.get_mut(..live).ok_or(length(live, got))?;
+        for (symbol, value) in symbols.iter_mut().zip(part.values.as_chunks::<4>().0) {
+            *symbol = Values::symbol(f32::from_le_bytes(*value), step);
+        }
+        encoder.tensor(&support(part.tensor, row_ptrs, columns), symbols)?;
+    }
+    encoder.finish()
+}
+
+/// Length of the document that [`write_whole`] writes, bytes.
+pub fn whole_len(graph: &Graph, tail: Tail<'_>) -> usize {
+    checkpoint_len(graph) - if tail.values.is_some() { 4 * graph.values } else { 0 } + tail.len()
+}
+
+/// Writes, from a checkpoint of [`write_checkpoint`], the one that travels to devices without masks: with its tail, and without floats
+/// where values are coded.
+///
+/// # Errors
+/// [`CheckpointError::Length`] if `whole` or `out`, which has [`whole_len`], has a wrong length.
+pub fn write_whole(graph: &Graph, whole: &[u8], tail: Tail<'_>, out: &mut [u8]) -> Result<(), CheckpointError> {
+    let (expected, got) = (whole_len(graph, tail), out.len());
+    if expected != got {
+        return Err(CheckpointError::Length { expected: expected as u32, got: got as u32 });
+    }
+    let mut at = HEADER;
+    let mut put = |bytes: &[u8]| {
+        out[at..at + bytes.len()].copy_from_slice(bytes);
+        at += bytes.len();
+    };
+    for part in parts(graph, whole)? {
+        put(part.mask);
+        put(tail.own(&part));
+    }
+    out[..HEADER].copy_from_slice(&whole[..HEADER]);
+    tail.write(&mut out[at..]);
+    Ok(())
+}
+
 /// Length of a checkpoint that has, instead of the whole masks of `whole`, what changed in them since `base`, bytes. It can be
 /// more than that of `whole`; devices refuse that.
 ///
 /// # Errors
 /// As [`write_changes`].
-pub fn changes_len(graph: &Graph, whole: &[u8], base: &[u8]) -> Result<usize, CheckpointError> {
+pub fn changes_len(graph: &Graph, whole: &[u8], base: &[u8], tail: Tail<'_>) -> Result<usize, CheckpointError> {
     let mut rest = check_base(graph, base)?;
-    let mut length = CHANGES_HEADER;
+    let mut length = CHANGES_HEADER + tail.len();
     for part in parts(graph, whole)? {
         let (old, after) = rest.split_at(part.mask.len());
         rest = after;
@@ -129,20 +224,27 @@ pub fn changes_len(graph: &Graph, whole: &[u8], base: &[u8]) -> Result<usize, Ch
             let (old, new) = masks_of(&part, old)?;
             length += mask_diff_len(old, new).map_err(no_change(&part))?;
         }
-        length += part.values.len();
+        length += tail.own(&part).len();
     }
     Ok(length)
 }
 
 /// Writes, from a checkpoint with whole masks, the one that has what changed in them since `base`: the masks of an earlier
-/// round, of the same tensors, one after the other. Gives its length. For servers; costs a few passes over both.
+/// round, of the same tensors, one after the other. `tail` is as for [`write_whole`]. Gives its length. For servers; costs a few passes
+/// over both.
 ///
 /// # Errors
 /// [`CheckpointError::Length`] if `whole`, `base` or `out` (shorter than [`changes_len`]) has a wrong length;
 /// [`CheckpointError::Padding`] if a mask has bits behind its last entry.
-pub fn write_changes(graph: &Graph, whole: &[u8], base: &[u8], out: &mut [u8]) -> Result<usize, CheckpointError> {
+pub fn write_changes(
+    graph: &Graph,
+    whole: &[u8],
+    base: &[u8],
+    tail: Tail<'_>,
+    out: &mut [u8],
+) -> Result<usize, CheckpointError> {
     let mut rest = check_base(graph, base)?;
-    let (length, got) = (changes_len(graph, whole, base)?, out.len() as u32);
+    let (length, got) = (changes_len(graph, whole, base, tail)?, out.len() as u32);
     let out = out.get_mut(..length).ok_or(CheckpointError::Length { expected: length as u32, got })?;
     let mut result = crate::wire::Checksum::new();
     checkpoint_masks(graph, whole)?.for_each(|mask| result.add(mask));
@@ -158,9 +260,11 @@ pub fn write_changes(graph: &Graph, whole: &[u8], base: &[u8], out: &mut [u8]) -
             let (old, new) = masks_of(&part, old)?;
             at += write_mask_diff(old, new, &mut out[at..]).map_err(no_change(&part))?;
         }
-        out[at..at + part.values.len()].copy_from_slice(part.values);
-        at += part.values.len();
+        let own = tail.own(&part);
+        out[at..at + own.len()].copy_from_slice(own);
+        at += own.len();
     }
+    tail.write(&mut out[at..]);
     Ok(length)
 }
 

@@ -45,7 +45,7 @@ fn bits(tensors: &[Support<'_>], symbols: &[i32]) -> f64 {
 fn rounded(values: &[f64], step: f64, price: u32) -> (Vec<i32>, f64, f64) {
     let tensors = [Support::dense(ROWS, COLS).unwrap()];
     let mut symbols = fine(values, step);
-    let told = with_scratch(COLS, |scratch| optimise(tensors, &mut symbols, price, scratch)).unwrap();
+    let told = with_scratch(COLS, |scratch| optimise(tensors, Start::NONE, &mut symbols, price, scratch)).unwrap();
     let coded = bits(&tensors, &symbols);
     assert!((told as f64 - coded).abs() <= 0.01 * coded + 24.0, "{told} bits, coded in {coded}");
     let error = values.iter().zip(&symbols).map(|(x, q)| (x - f64::from(*q) * step).powi(2)).sum::<f64>();
@@ -106,7 +106,8 @@ fn at_equal_error_it_takes_fewer_bits() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let tensors = [Support::dense(2, 3).unwrap(), Support::dense(1, 2).unwrap()];
-    let run = |values: &mut [i32], width| with_scratch(width, |scratch| optimise(tensors, values, 30, scratch));
+    let run =
+        |values: &mut [i32], width| with_scratch(width, |scratch| optimise(tensors, Start::NONE, values, 30, scratch));
     assert_eq!(run(&mut [0; 7], 3), Err(CodeError::Length { expected: 2, got: 1 }));
     assert_eq!(run(&mut [0; 9], 3), Err(CodeError::Length { expected: 8, got: 9 }));
     assert!(matches!(run(&mut [0; 8], 2), Err(CodeError::Scratch { .. })));
@@ -114,8 +115,8 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(run(&mut large, 3), Err(CodeError::Symbol { index: 2, got: MAX_SYMBOL + 1 }));
     let mut most = [0, 0, -MAX_SYMBOL, 0, 0, 0, 0, i32::from(i16::MAX)];
     assert!(run(&mut most, 3).is_ok());
-    assert_eq!(with_scratch(3, |scratch| optimise([], &mut [], 30, scratch)), Ok(0));
-    assert!(matches!(optimise(tensors, &mut [0; 8], 30, &mut []), Err(CodeError::Scratch { .. })));
+    assert_eq!(with_scratch(3, |scratch| optimise([], Start::NONE, &mut [], 30, scratch)), Ok(0));
+    assert!(matches!(optimise(tensors, Start::NONE, &mut [0; 8], 30, &mut []), Err(CodeError::Scratch { .. })));
 }
 
 proptest! {
@@ -132,7 +133,7 @@ proptest! {
             Support::csr(&row_ptr, &cols, 26).unwrap(),
         ];
         let mut symbols = values.clone();
-        with_scratch(26, |scratch| optimise(tensors, &mut symbols, price, scratch)).unwrap();
+        with_scratch(26, |scratch| optimise(tensors, Start::NONE, &mut symbols, price, scratch)).unwrap();
         for (q, x) in symbols.iter().zip(&values) {
             let near = nearest(*x);
             prop_assert!(q.abs() <= near.abs() && q.signum() * near.signum() >= 0, "{} of {}", q, x);

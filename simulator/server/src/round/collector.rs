@@ -2,6 +2,7 @@
 
 use super::grid::{ModulusError, check_modulus};
 use super::rate::{Sizes, Trial};
+use super::tail::Lesson;
 use super::{Close, Offer, Settings, Substitute};
 use crate::aggregate::{AddError, BoundError, DitheredSum, ModularSum, NormBound, SignSum, Sum, SumPlan};
 use crate::privacy::{NoiseError, NoiseMultiplier};
@@ -75,7 +76,7 @@ impl Tally {
 }
 
 /// What the round brought in.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Collected {
     /// The counts.
     pub counts: Counts,
@@ -87,6 +88,8 @@ pub struct Collected {
     pub(super) sizes: Sizes,
     /// What some of them would be on a coarser grid.
     pub(super) trial: Trial,
+    /// What the coders of the next round may begin with.
+    pub(super) lesson: Option<Lesson>,
     /// When the last report that counts was in, ms after the round opened.
     pub closed_ms: u64,
 }
@@ -109,6 +112,7 @@ pub struct Collector {
     scratch: Vec<u8>,
     sizes: Sizes,
     trial: Trial,
+    lesson: Option<Lesson>,
     pub(super) substitute: Option<Box<dyn Substitute>>,
 }
 
@@ -204,6 +208,7 @@ impl Collector {
             scratch: vec![0; RowColumn::required_scratch(widest)],
             sizes: Sizes::new(settings, offer.graph.live, first),
             trial: Trial::new(settings),
+            lesson: Lesson::new(settings),
             substitute: None,
         })
     }
@@ -294,7 +299,8 @@ impl Collector {
         let symbols = &mut self.symbols;
         let carried = Carried::new(&plan.quantization, offer.fingerprint, task, offer.graph.live);
         let each = |i, q| symbols.push((i, q));
-        let decoded = report.symbols(&offer.graph, &offer.patterns(), &carried, &mut self.scratch, each);
+        let decoded =
+            report.symbols(&offer.graph, &offer.patterns(), (&carried, offer.start()), &mut self.scratch, each);
         if decoded.is_err() || !has_whole_bit(&plan.privacy, plan.quantization.step, &offer.graph, &self.symbols) {
             return false;
         }
@@ -308,6 +314,9 @@ impl Collector {
         let dither = Dither::new(&plan.quantization, offer.fingerprint, task);
         if self.sum.add(&self.symbols, header.weight, (&carried, dither.as_ref())).is_err() {
             return false;
+        }
+        if let Some(lesson) = &mut self.lesson {
+            lesson.add(offer, &self.symbols, &mut self.scratch);
         }
         self.sizes.add(report.payload.len(), &self.symbols);
         self.trial.add((offer, task), &self.symbols, report.payload.len(), &mut self.scratch);
@@ -334,7 +343,7 @@ impl Collector {
     }
 
     pub(crate) fn finish(self) -> Collected {
-        let Self { counts, sum, growth, sizes, trial, closed_ms, .. } = self;
-        Collected { counts, sum, growth, sizes, trial, closed_ms }
+        let Self { counts, sum, growth, sizes, trial, lesson, closed_ms, .. } = self;
+        Collected { counts, sum, growth, sizes, trial, lesson, closed_ms }
     }
 }

@@ -1,9 +1,9 @@
 //! The forms of a round's checkpoint: whole masks for everybody, changes for devices that kept the masks of an earlier round.
 
 use super::offer::payload_of;
-use siskin::checkin::{CheckpointError, changes_len, checkpoint_masks, write_changes};
-use siskin::model::Graph;
+use siskin::checkin::{CheckpointError, Tail, changes_len, checkpoint_masks, write_changes};
 use siskin::model::sparsity::{Bitmap, mask_diff_len};
+use siskin::model::{Graph, Tensor};
 use siskin::wire::{Response, checksum};
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -73,9 +73,9 @@ impl Form {
     }
 
     /// The form with whole masks, which is in `bytes`.
-    pub(super) fn whole(round: u32, graph: &Graph, bytes: &[u8], max_frame: usize) -> Self {
+    pub(super) fn whole(round: u32, graph: &Graph, bytes: &[u8], tail: Tail<'_>, max_frame: usize) -> Self {
         let coded = graph.tensors.iter().filter(|t| t.has_pattern()).map(|t| t.size().div_ceil(8));
-        Self::new(round, None, bytes, ranges(graph, bytes.len(), &coded.collect::<Vec<_>>()), max_frame)
+        Self::new(round, None, bytes, ranges(graph, bytes.len(), tail, &coded.collect::<Vec<_>>()), max_frame)
     }
 
     /// Bytes of masks in the part of the checkpoint that a piece at `offset` brings.
@@ -85,10 +85,11 @@ impl Form {
     }
 }
 
-/// Where the masks of a checkpoint of `length` bytes lie, of which `coded` says how many bytes each takes.
-fn ranges(graph: &Graph, length: usize, coded: &[usize]) -> Vec<Range<usize>> {
-    let values: usize = graph.tensors.iter().map(|t| 4 * t.live as usize).sum();
-    let mut at = length - values - coded.iter().sum::<usize>();
+/// Where the masks of a checkpoint of `length` bytes with this tail lie, of which `coded` says how many bytes each takes.
+fn ranges(graph: &Graph, length: usize, tail: Tail<'_>, coded: &[usize]) -> Vec<Range<usize>> {
+    let values_of = |t: &Tensor| if tail.values.is_some() { 0 } else { 4 * t.live as usize };
+    let values: usize = graph.tensors.iter().map(values_of).sum();
+    let mut at = length - tail.len() - values - coded.iter().sum::<usize>();
     let mut coded = coded.iter();
     let mut ranges = Vec::new();
     for tensor in &graph.tensors {
@@ -97,7 +98,7 @@ fn ranges(graph: &Graph, length: usize, coded: &[usize]) -> Vec<Range<usize>> {
             ranges.push(at..at + bytes);
             at += bytes;
         }
-        at += 4 * tensor.live as usize;
+        at += values_of(tensor);
     }
     ranges
 }
@@ -122,23 +123,22 @@ impl Changes {
         self.base.fingerprint
     }
 
-    /// The checkpoint and its frames, if they are shorter than `whole`.
+    /// The checkpoint and its frames, if they are shorter than that. `whole` has all tensors as they are, `tail` comes behind them.
     pub(super) fn get(
         &self,
-        round: u32,
-        graph: &Graph,
-        whole: &[u8],
+        (round, graph): (u32, &Graph),
+        (whole, tail, shorter_than): (&[u8], Tail<'_>, usize),
         now: &Mask,
         max_frame: usize,
     ) -> Option<(&[u8], &Form)> {
         let make = || {
             let base = &self.base.bits;
-            let length = changes_len(graph, whole, base).ok().filter(|length| *length < whole.len())?;
+            let length = changes_len(graph, whole, base, tail).ok().filter(|length| *length < shorter_than)?;
             let mut bytes = vec![0; length];
-            write_changes(graph, whole, base, &mut bytes).ok()?;
+            write_changes(graph, whole, base, tail, &mut bytes).ok()?;
             let both = self.base.parts().zip(now.parts());
             let coded: Option<Vec<usize>> = both.map(|(old, new)| mask_diff_len(old, new).ok()).collect();
-            let masks = ranges(graph, length, &coded?);
+            let masks = ranges(graph, length, tail, &coded?);
             let form = Form::new(round, Some(self.base.fingerprint), &bytes, masks, max_frame);
             Some((bytes, form))
         };

@@ -13,6 +13,7 @@ mod selection;
 mod server;
 mod settings;
 mod substitute;
+mod tail;
 mod units;
 
 pub use adaptive::{AdaptiveClip, bit_share};

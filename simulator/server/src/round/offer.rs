@@ -2,11 +2,14 @@
 
 use super::collector::Collector;
 use super::form::{Changes, Form, Mask, Masks, piece};
+use super::tail::{Behind, coded, step_of};
 use super::{GlobalModel, Settings, Substitute};
 use siskin::checkin::{
-    CheckpointError, Path, Plan, PlanError, Reason, Rejection, RetryWindow, Upload, checkpoint_len, write_checkpoint,
+    CheckpointError, Path, Plan, PlanError, Reason, Rejection, RetryWindow, Upload, Values, checkpoint_len,
+    write_checkpoint,
 };
 use siskin::model::{Graph, Parameters};
+use siskin::range_coder::Start;
 use siskin::report::growth_bound;
 use siskin::wire::{Capabilities, FRAME_OVERHEAD, Frame, MAX_MESSAGE, Request, Response, WireError};
 use std::collections::HashMap;
@@ -42,6 +45,9 @@ pub struct Offer {
     pub graph: Graph,
     /// The checkpoint as it travels to a device that has no masks.
     pub checkpoint: Vec<u8>,
+    /// Its tensors with floats and nothing behind them, if it is not that itself.
+    source: Option<Vec<u8>>,
+    behind: Behind,
     row_ptrs: Vec<u32>,
     columns: Vec<u16>,
     pub(super) mask: Arc<Mask>,
@@ -59,6 +65,17 @@ impl Offer {
     /// # Errors
     /// [`OfferError`] if the settings make no valid plan.
     pub fn new(settings: &Settings, model: &GlobalModel, round: u32, max_frame: usize) -> Result<Self, OfferError> {
+        Self::starting(settings, model, round, max_frame, &[])
+    }
+
+    /// The same, with the start of the reports' coder; empty is none.
+    pub(super) fn starting(
+        settings: &Settings,
+        model: &GlobalModel,
+        round: u32,
+        max_frame: usize,
+        start: &[u8],
+    ) -> Result<Self, OfferError> {
         let probe = settings.pruning.probe(model, round);
         let mut plan = Plan {
             population: settings.population.clone(),
@@ -67,19 +84,16 @@ impl Offer {
             training: settings.training,
             privacy: settings.privacy,
             quantization: settings.quantization,
-            upload: Upload { probe, ..settings.upload },
+            upload: Upload { probe, start: start.len() as u16, ..settings.upload },
+            values: step_of(settings, model).map_or(Values::Floats, |step| Values::Coded { step }),
         };
         let graph = Graph::new(&plan.model)?;
         plan.check_coordinates(&graph)?;
         // What the settings allow a report is for its delta.
         plan.upload.max_bytes = plan.upload.max_bytes.saturating_add(growth_bound(&graph, probe) as u32);
-        plan.validate()?;
-        let mut plan_bytes = vec![0; MAX_PLAN];
-        let length = plan.encode(&mut plan_bytes)?;
-        plan_bytes.truncate(length);
         let parts = model.parts();
-        let mut checkpoint = vec![0; checkpoint_len(&graph)];
-        write_checkpoint(&graph, round, parts.iter().map(|(v, m)| (*v, &m[..])), &mut checkpoint)?;
+        let mut source = vec![0; checkpoint_len(&graph)];
+        write_checkpoint(&graph, round, parts.iter().map(|(v, m)| (*v, &m[..])), &mut source)?;
         let (mut row_ptrs, mut columns) = (Vec::new(), Vec::new());
         for (tensor, view) in graph.tensors.iter().zip(model.tensors()).filter(|(t, _)| t.has_pattern()) {
             let first = columns.len();
@@ -89,9 +103,20 @@ impl Offer {
                 row_ptrs.push((columns.len() - first) as u32);
             }
         }
+        let values = coded(&plan, (&graph, &row_ptrs, &columns), (&source, max_frame));
+        if values.is_none() {
+            plan.values = Values::Floats;
+        }
+        plan.validate()?;
+        let mut plan_bytes = vec![0; MAX_PLAN];
+        let length = plan.encode(&mut plan_bytes)?;
+        plan_bytes.truncate(length);
         let fingerprint = Plan::fingerprint(&plan_bytes);
-        let mask = Arc::new(Mask::of(&graph, &checkpoint)?);
-        let whole = Form::whole(round, &graph, &checkpoint, max_frame);
+        let mask = Arc::new(Mask::of(&graph, &source)?);
+        let behind = Behind::new(start, values);
+        let (checkpoint, source) =
+            if behind.tail().is_empty() { (source, None) } else { (behind.whole(&graph, &source)?, Some(source)) };
+        let whole = Form::whole(round, &graph, &checkpoint, behind.tail(), max_frame);
         let (changes, deadline_ms) = (Vec::new(), settings.deadline_ms);
         Ok(Self {
             plan,
@@ -99,6 +124,8 @@ impl Offer {
             fingerprint,
             graph,
             checkpoint,
+            source,
+            behind,
             row_ptrs,
             columns,
             mask,
@@ -124,7 +151,19 @@ impl Offer {
     fn form(&self, base: Option<u32>) -> Option<(&[u8], &Form)> {
         let Some(base) = base else { return Some((&self.checkpoint, &self.whole)) };
         let changes = self.changes.iter().find(|changes| changes.base() == base)?;
-        changes.get(self.plan.round, &self.graph, &self.checkpoint, &self.mask, self.max_frame)
+        let source = self.source.as_ref().unwrap_or(&self.checkpoint);
+        let shorter_than = self.checkpoint.len();
+        changes.get(
+            (self.plan.round, &self.graph),
+            (source, self.behind.tail(), shorter_than),
+            &self.mask,
+            self.max_frame,
+        )
+    }
+
+    /// What the coder of reports begins with.
+    pub fn start(&self) -> Start<'_> {
+        Start::new(&self.behind.start).unwrap_or_default()
     }
 
     /// The stored values of all tensors of `model`, as a device holds them.
@@ -133,7 +172,7 @@ impl Offer {
         for (tensor, view) in self.graph.tensors.iter().zip(model.tensors()) {
             let stored = view.values.iter().zip(view.live).filter(|(_, live)| tensor.path == Path::Dense || **live);
             for (index, (value, _)) in stored.enumerate() {
-                values[tensor.range()][tensor.stored_at(&self.row_ptrs, index)] = *value;
+                values[tensor.range()][tensor.stored_at(&self.row_ptrs, index)] = self.plan.values.as_received(*value);
             }
         }
         values

@@ -6,6 +6,7 @@ use super::form::Masks;
 use super::model::bitmap;
 use super::rate::RateState;
 use super::selection::{select, select_spaced};
+use super::tail::checked;
 use super::{
     Budget, Close, Counts, Followed, GlobalModel, ModelError, NoiseMechanism, Offer, OfferError, Promise, Rate, Round,
     Selection, Settings, SettingsError,
@@ -116,6 +117,8 @@ pub struct Server {
     rate: RateState,
     /// Of the rounds before, as their devices may have kept them.
     masks: Masks,
+    /// What the coders of the next round begin with; empty is nothing.
+    start: Vec<u8>,
 }
 
 impl std::fmt::Debug for Server {
@@ -169,6 +172,7 @@ impl Server {
             clip,
             rate,
             masks: Masks::default(),
+            start: Vec::new(),
         };
         server.open()?;
         Ok(server)
@@ -205,6 +209,12 @@ impl Server {
             self.lay_grid();
         }
         self.settings.training.learning_rate = rate;
+    }
+
+    /// What the coders of the next round begin with, of another run; a round that steps learns its own. Bytes that are no
+    /// [`Start`](siskin::range_coder::Start) are none.
+    pub fn set_start(&mut self, start: &[u8]) {
+        self.start = checked(start).to_vec();
     }
 
     /// What the next round promises to the accountant; none without noise.
@@ -258,7 +268,11 @@ impl Server {
     /// # Errors
     /// [`ServerError`] if the settings make no valid plan.
     pub fn open(&self) -> Result<Round, ServerError> {
-        let offer = Offer::new(&self.settings, &self.model, self.round, self.max_frame)?.with_masks(&self.masks);
+        let offer = {
+            // It may be of settings that have changed since, and is no matter to who has not asked for it.
+            let start = if self.settings.may_start() { &self.start[..] } else { &[] };
+            Offer::starting(&self.settings, &self.model, self.round, self.max_frame, start)?.with_masks(&self.masks)
+        };
         let collector = Collector::new(&self.settings, &offer, self.rate.is_first())?;
         Ok(Round::new(offer, collector))
     }
@@ -349,6 +363,9 @@ impl Server {
             }
             _ => Some(self.rate.follow(&self.settings, &collected.sizes, &collected.trial, rng)),
         };
+        if let Some(lesson) = collected.lesson.filter(|_| stepped) {
+            self.start = lesson.start();
+        }
         // A round that was given up released nothing, but its number has been used.
         if stepped {
             self.ledger.observe(self.event())?;

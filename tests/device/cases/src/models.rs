@@ -3,7 +3,7 @@
 use bytemuck::Pod;
 use siskin::checkin::{
     ClientOptimizer, LayerSpec, Loss, ModelSpec, Path, Plan, Population, Privacy, Profile, Quantization, Rounding,
-    Storage, Training, Upload, Weighting, Window,
+    Storage, Training, Upload, Values, Weighting, Window,
 };
 use siskin::model::{Graph, Tensor};
 
@@ -36,7 +36,8 @@ pub(crate) fn plan(input: [u16; 3], layers: &[LayerSpec]) -> Result<Plan, &'stat
         training: Training { max_examples: 1000, ..Training::sgd(1, 8, 0.125) },
         privacy: Privacy::new(0.5, Profile::Central),
         quantization: Quantization { step: 1.0 / 128.0, rounding: Rounding::Stochastic, keep: 1.0 },
-        upload: Upload { weighting: Weighting::Uniform, max_bytes: 4096, probe: 0 },
+        upload: Upload { weighting: Weighting::Uniform, max_bytes: 4096, probe: 0, start: 0 },
+        values: Values::Floats,
     })
 }
 

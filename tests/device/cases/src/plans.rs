@@ -3,14 +3,14 @@
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use siskin::checkin::{
-    ClientOptimizer, Clipping, LayerSpec, Path, Plan, Profile, Quantization, Rounding, Storage, Window,
+    ClientOptimizer, Clipping, LayerSpec, Path, Plan, Profile, Quantization, Rounding, Storage, Values, Window,
 };
 use siskin::model::sparsity::fisher_scores;
 use siskin::quantize::layered::Layer;
 
 use crate::models::{conv, dense, fill, momentum, plan, pool};
 use crate::numbers::Numbers;
-use crate::round::{Masks, staged_round};
+use crate::round::{Masks, START, staged_round};
 use crate::{Bench, Case, Digest, Outcome};
 
 pub(crate) const CASES: &[Case] = &[
@@ -28,6 +28,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "plan_signs_of_rotated", run: signs_of_rotated },
     Case { name: "plan_dithered", run: dithered },
     Case { name: "plan_optimised", run: optimised },
+    Case { name: "plan_coded_and_started", run: coded_and_started },
     Case { name: "layered_quantiser", run: layered_quantiser },
     Case { name: "fisher_scores", run: fisher },
 ];
@@ -179,4 +180,12 @@ fn fisher(bench: &mut Bench<'_>) -> Outcome {
     let all = (0..scores.len()).filter_map(|i| scores.get(i));
     bench.digest("scores", all.fold(Digest::EMPTY, |digest, score| digest.and_bytes(&score.to_bits().to_le_bytes())));
     Ok(())
+}
+
+/// The model comes as coded integers, and the coder of the report begins with probabilities that come with it.
+fn coded_and_started(bench: &mut Bench<'_>) -> Outcome {
+    let mut plan = sparse_80(momentum(0.875))?;
+    plan.values = Values::Coded { step: 1.0 / 128.0 };
+    plan.upload.start = START.len() as u16;
+    staged_round(bench, &plan, Masks::Drawn)
 }

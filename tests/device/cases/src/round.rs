@@ -5,13 +5,13 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::SeedableRng;
 use siskin::arena::{ArenaError, required_bytes};
 use siskin::checkin::{
-    Distributed, LayerSpec, Path, Plan, Policy, Profile, Rounding, ShareNoise, Weighting, checkpoint_len,
-    write_checkpoint,
+    Distributed, LayerSpec, Path, Plan, Policy, Profile, Rounding, ShareNoise, Tail, Values, Weighting, checkpoint_len,
+    code_values, whole_len, write_checkpoint, write_whole,
 };
 use siskin::data::{ExampleStore, StoreError};
 use siskin::model::{Graph, Parameters};
 use siskin::quantize::Carried;
-use siskin::range_coder::{EntropyCoder, RowColumn};
+use siskin::range_coder::{EntropyCoder, RowColumn, Start};
 use siskin::report::{ROTATED_COLUMNS, Report};
 use siskin::session::{Abandoned, Config, MIN_FRAME, Outcome as Ended, Poll, SaveError, Session};
 use siskin::wire::{Frame, Request, Response, UploadStatus, WireError, checksum};
@@ -123,6 +123,33 @@ struct Setting<'a> {
     columns: &'a [u16],
 }
 
+/// What the coder of reports begins with where a plan says so: an average of a half, and some cells.
+pub(crate) const START: [u8; 10] = [0, 0x80, 0, 0x50, 0x60, 0x41, 0x0f, 0xa3, 0x92, 0x7e];
+
+/// Behind the tensors of `source` what the plan says comes there.
+fn with_tail<'a>(
+    (plan, graph): (&Plan, &Graph),
+    (row_ptrs, columns): (&[u32], &[u16]),
+    source: &'a mut [u8],
+    pieces: &mut Pieces<'a>,
+) -> Result<&'a mut [u8], &'static str> {
+    let start = if plan.upload.start > 0 { &START[..] } else { &[] };
+    let mut tail = Tail { start, values: None };
+    if let Values::Coded { step } = plan.values {
+        let widest = graph.tensors.iter().map(|t| t.cols).max().unwrap_or(0);
+        let scratch = pieces.take::<u8>(RowColumn::required_scratch(widest))?;
+        let (symbols, out) = (pieces.take(graph.values)?, pieces.take(RowColumn::encoded_bound(graph.values))?);
+        let length = code_values((graph, row_ptrs, columns), source, step, symbols, scratch, out);
+        tail.values = Some(&out[..length.map_err(|_| "coding the values")?]);
+    }
+    if tail.is_empty() {
+        return Ok(source);
+    }
+    let checkpoint = pieces.take::<u8>(whole_len(graph, tail))?;
+    write_whole(graph, source, tail, checkpoint).map_err(|_| "writing the checkpoint with its tail")?;
+    Ok(checkpoint)
+}
+
 impl<'a> Setting<'a> {
     fn new(plan: &'a Plan, graph: &'a Graph, kind: Masks, pieces: &mut Pieces<'a>) -> Result<Self, &'static str> {
         let mut numbers = Numbers(8);
@@ -144,6 +171,7 @@ impl<'a> Setting<'a> {
             (part, mask)
         });
         write_checkpoint(graph, plan.round, parts, checkpoint).map_err(|_| "writing the checkpoint")?;
+        let checkpoint = with_tail((plan, graph), (&*row_ptrs, &*columns), checkpoint, pieces)?;
         let encoded = pieces.take::<u8>(512)?;
         let length = plan.encode(encoded).map_err(|_| "encoding the plan")?;
         let features = pieces.take::<f32>(EXAMPLES * graph.input.features())?;
@@ -384,8 +412,9 @@ fn round_of(bench: &mut Bench<'_>, plan: &Plan, masks: Masks, is_clipped: bool) 
     // XXH32 of the plan's bytes, as the session takes it.
     let carried = Carried::new(&plan.quantization, checksum(setting.encoded), TASK, graph.live);
     let (mut symbols, mut nonzero) = (Digest::EMPTY, 0);
+    let start = if plan.upload.start > 0 { Start::new(&START).map_err(|_| "the start")? } else { Start::NONE };
     parsed
-        .symbols(&graph, &parameters, &carried, scratch, |index, symbol| {
+        .symbols(&graph, &parameters, (&carried, start), scratch, |index, symbol| {
             symbols = symbols.and_bytes(&(index as u32).to_le_bytes()).and_bytes(&symbol.to_le_bytes());
             nonzero += 1;
         })
@@ -469,7 +498,7 @@ fn damaged_report(bench: &mut Bench<'_>) -> Outcome {
         let decoded = Report { payload: forged, ..parsed }.symbols(
             &graph,
             &parameters,
-            &Carried::All,
+            (&Carried::All, Start::NONE),
             scratch,
             |index, symbol| {
                 symbols = symbols.and_bytes(&(index as u32).to_le_bytes()).and_bytes(&symbol.to_le_bytes());

@@ -9,7 +9,7 @@ use rand_chacha::rand_core::SeedableRng;
 use siskin::arena::required_bytes;
 use siskin::checkin::{
     ClientOptimizer, LayerSpec, Loss, ModelSpec, Path as Loops, Plan, Policy, Population, Privacy, Profile,
-    Quantization, Rounding, Storage, Training, Upload, Weighting, Window, checkpoint_len, write_checkpoint,
+    Quantization, Rounding, Storage, Training, Upload, Values, Weighting, Window, checkpoint_len, write_checkpoint,
 };
 use siskin::data::SliceStore;
 use siskin::model::{Graph, Tensor};
@@ -51,7 +51,8 @@ fn plan(input: [u16; 3], layers: impl IntoIterator<Item = LayerSpec>, training: 
         training,
         privacy: Privacy { noise_multiplier: 0.5, ..Privacy::new(0.5, Profile::Local) },
         quantization: Quantization { step: 1.0 / 64.0, rounding: Rounding::Stochastic, keep: 1.0 },
-        upload: Upload { weighting: Weighting::Uniform, max_bytes: 1 << 20, probe: 0 },
+        upload: Upload { weighting: Weighting::Uniform, max_bytes: 1 << 20, probe: 0, start: 0 },
+        values: Values::Floats,
     })
 }
 

@@ -3,10 +3,12 @@
 use super::*;
 use crate::arena::{Memory, Region};
 use crate::checkin::{
-    LayerSpec, Loss, ModelSpec, Path, Storage, changes_len, checkpoint_masks, masks_len, write_changes,
-    write_checkpoint,
+    LayerSpec, Loss, ModelSpec, Path, Storage, Tail, changes_len, checkpoint_masks, code_values, masks_len, whole_len,
+    write_changes, write_checkpoint, write_whole,
 };
 use crate::model::sparsity::MaskDiffError;
+use crate::range_coder::{EntropyCoder, RowColumn};
+use bytemuck::cast_slice_mut;
 use proptest::prelude::*;
 use std::{vec, vec::Vec};
 
@@ -43,7 +45,7 @@ fn kept(bits: &[u8]) -> Vec<u8> {
 fn places_that_a_reader_can_be_at() {
     let (graph, memory) = (graph(), memory());
     assert_eq!((checkpoint_len(&graph), masks_len(&graph)), (16 + 2 + 16 + 12, 2));
-    let whole = Download { round: 0, length: 46, base: None, graph: &graph, memory: &memory };
+    let whole = Download { round: 0, length: 46, base: None, values: Values::Floats, graph: &graph, memory: &memory };
     let at = |offset, tensor, within, live| {
         CheckpointReader { offset, tensor, within, live, ..Default::default() }.is_consistent(&whole)
     };
@@ -60,7 +62,7 @@ fn places_among_changes() {
     let (graph, memory) = (graph(), memory());
     let document = kept(&[0b1111, 0]);
     let base = Some(KeptMask::parse(&document).unwrap());
-    let from = Download { round: 0, length: 45, base, graph: &graph, memory: &memory };
+    let from = Download { round: 0, length: 45, base, values: Values::Floats, graph: &graph, memory: &memory };
     let mut change = MaskDiffReader::new();
     let reading = |change, offset, within, live| {
         CheckpointReader { offset, tensor: 0, within, live, change, result: 9 }.is_consistent(&from)
@@ -84,7 +86,7 @@ fn read(graph: &Graph, document: &[u8], bytes: &[u8], piece: usize) -> Result<Ve
     let (memory, mut lent) = (memory(), Memory::<96>::new());
     let mut arena = Arena::new(lent.bytes()).unwrap();
     let base = Some(KeptMask::parse(document).unwrap());
-    let from = Download { round: 7, length: bytes.len() as u32, base, graph, memory: &memory };
+    let from = Download { round: 7, length: bytes.len() as u32, base, values: Values::Floats, graph, memory: &memory };
     from.check_length()?;
     let mut reader = CheckpointReader::default();
     for piece in bytes.chunks(piece) {
@@ -107,12 +109,12 @@ fn changes(graph: &Graph, mask: [u8; 2], base: [u8; 2]) -> Vec<u8> {
     let whole = checkpoint(graph, mask);
     assert_eq!(checkpoint_masks(graph, &whole).unwrap().collect::<Vec<_>>(), [mask]);
     let mut out = vec![0xee; 64];
-    let length = write_changes(graph, &whole, &base, &mut out).unwrap();
-    assert_eq!(changes_len(graph, &whole, &base), Ok(length));
+    let length = write_changes(graph, &whole, &base, Tail::default(), &mut out).unwrap();
+    assert_eq!(changes_len(graph, &whole, &base, Tail::default()), Ok(length));
     assert!(out[length..].iter().all(|b| *b == 0xee));
     let mut short = vec![0; length - 1];
     let error = CheckpointError::Length { expected: length as u32, got: length as u32 - 1 };
-    assert_eq!(write_changes(graph, &whole, &base, &mut short), Err(error));
+    assert_eq!(write_changes(graph, &whole, &base, Tail::default(), &mut short), Err(error));
     out.truncate(length);
     out
 }
@@ -136,8 +138,8 @@ fn wide_changes(graph: &Graph, mask: &[u8], base: &[u8]) -> Vec<u8> {
     let values: Vec<f32> = (0..900).map(|i| i as f32).collect();
     let parts: [(&[f32], &[u8]); 2] = [(&values, mask), (&[-1., -2., -3.], &[])];
     write_checkpoint(graph, 7, parts, &mut whole).unwrap();
-    let mut out = vec![0; changes_len(graph, &whole, base).unwrap()];
-    assert_eq!(write_changes(graph, &whole, base, &mut out), Ok(out.len()));
+    let mut out = vec![0; changes_len(graph, &whole, base, Tail::default()).unwrap()];
+    assert_eq!(write_changes(graph, &whole, base, Tail::default(), &mut out), Ok(out.len()));
     out
 }
 
@@ -147,7 +149,7 @@ fn changes_by_hand() {
     let bytes = changes(&graph, [0b1011_0001, 0], [0b1111, 0]);
     // Four changes: 1, 2, 3 die, 4, 5, 7 come to life. That is six.
     assert_eq!(bytes[24..31], [6, 1, 0, 0, 0, 0, 1]);
-    assert_eq!(bytes[..6], *b"SKCP\x02\x01");
+    assert_eq!(bytes[..6], *b"SKCP\x03\x01");
     assert_eq!(bytes[16..20], crate::wire::checksum(&[0b1111, 0]).to_le_bytes());
     assert_eq!(bytes[20..24], crate::wire::checksum(&[0b1011_0001, 0]).to_le_bytes());
     assert_eq!(bytes[31..35], 1f32.to_le_bytes());
@@ -211,6 +213,73 @@ fn damaged_kept_masks_are_refused() {
     }
 }
 
+/// A start that names the third cell.
+const START: [u8; 4] = [0, 1, 0, 0x92];
+const STEP: f32 = 0.75;
+
+/// [`wide`] with a start and coded values, read in pieces: as whole masks, or as changes of `base`.
+fn read_tail(
+    graph: &Graph,
+    (mask, base): (&[u8], Option<&[u8]>),
+    piece: usize,
+    change: impl FnOnce(&mut Vec<u8>),
+) -> Result<Vec<f32>, CheckpointError> {
+    let mut whole = vec![0; checkpoint_len(graph)];
+    let values: Vec<f32> = (0..900).map(|i| 0.1 * i as f32 - 30.0).collect();
+    let parts: [(&[f32], &[u8]); 2] = [(&values, mask), (&[-1., -2., 0.5], &[])];
+    write_checkpoint(graph, 7, parts, &mut whole).unwrap();
+    let columns: Vec<u16> = (0..900).filter(|i| mask[i / 8] >> (i % 8) & 1 == 1).map(|i| (i % 300) as u16).collect();
+    let rows = |row: usize| (0..300 * row).filter(|i| mask[i / 8] >> (i % 8) & 1 == 1).count() as u32;
+    let row_ptrs: Vec<u32> = (0..4).map(rows).collect();
+    let (mut symbols, mut coded) = ([0; 7], [0; 64]);
+    let mut scratch = vec![0u32; RowColumn::required_scratch(300).div_ceil(4)];
+    let scratch = cast_slice_mut(&mut scratch);
+    let length = code_values((graph, &row_ptrs, &columns), &whole, STEP, &mut symbols, scratch, &mut coded).unwrap();
+    let tail = Tail { start: &START, values: Some(&coded[..length]) };
+    let mut bytes =
+        vec![0; base.map_or(whole_len(graph, tail), |base| changes_len(graph, &whole, base, tail).unwrap())];
+    match base {
+        None => write_whole(graph, &whole, tail, &mut bytes).unwrap(),
+        Some(base) => assert_eq!(write_changes(graph, &whole, base, tail, &mut bytes), Ok(bytes.len())),
+    }
+    change(&mut bytes);
+    // The report, and the coder's memory behind it.
+    let report = Region::new(64, 64);
+    let coder = Region::new(128, RowColumn::required_scratch(300));
+    let memory = MemoryPlan { start: Region::new(24, 4), report, coder, ..memory() };
+    let mut lent = Memory::<16384>::new();
+    let mut arena = Arena::new(lent.bytes()).unwrap();
+    let document = kept(base.unwrap_or_default());
+    let base = base.map(|_| KeptMask::parse(&document).unwrap());
+    let values = Values::Coded { step: STEP };
+    let from = Download { round: 7, length: bytes.len() as u32, base, values, graph, memory: &memory };
+    from.check_length()?;
+    let mut reader = CheckpointReader::default();
+    for piece in bytes.chunks(piece) {
+        assert!(reader.is_consistent(&from));
+        reader.push(piece, &from, &mut arena)?;
+    }
+    assert!(reader.is_consistent(&from));
+    reader.finish(&from, &mut arena)?;
+    assert_eq!(arena.bytes(memory.start), START);
+    assert_eq!(arena.bytes(memory.local), arena.bytes(memory.global));
+    Ok(arena.view::<f32>(memory.local).to_vec())
+}
+
+#[test]
+fn damaged_tails_are_named() {
+    let graph = wide();
+    let mask = wide_mask([0, 299, 300, 899]);
+    let wrong = |change: &dyn Fn(&mut Vec<u8>)| read_tail(&graph, (&mask, None), 9, |b| change(b)).unwrap_err();
+    // Behind header and mask; the dense bias has no bytes of its own.
+    let start = 16 + 113;
+    assert!(matches!(wrong(&|b| b[start + 3] = 0x0e), CheckpointError::Start(e) if e.position == 3));
+    assert!(matches!(wrong(&|b| b.push(0)), CheckpointError::Values(DecodeError::Trailing { .. })));
+    assert!(matches!(wrong(&|b| b.truncate(b.len() - 1)), CheckpointError::Values(_)));
+    assert!(matches!(wrong(&|b| b.truncate(start + 4)), CheckpointError::Length { expected: 134, got: 133 }));
+    assert!(matches!(wrong(&|b| b.extend([0; 80])), CheckpointError::Length { expected: 197, .. }));
+}
+
 /// Four different entries.
 fn four() -> impl Strategy<Value = [usize; 4]> {
     prop::collection::btree_set(prop_oneof![0usize..20, 290usize..310, 0usize..900], 4)
@@ -226,6 +295,22 @@ proptest! {
         let got = read(&graph, &kept(&old), &wide_changes(&graph, &new, &old), piece).unwrap();
         let same = read(&graph, &kept(&new), &wide_changes(&graph, &new, &new), 90).unwrap();
         prop_assert_eq!(got, same);
+    }
+
+    /// Coded values are the nearest multiples of their step in either form, whatever the pieces.
+    #[test]
+    fn coded_values_in_any_pieces(new in four(), old in four(), piece in 1usize..90) {
+        let graph = wide();
+        let live = new;
+        let (new, old) = (wide_mask(new), wide_mask(old));
+        let whole = read_tail(&graph, (&new, None), piece, |_| ()).unwrap();
+        prop_assert_eq!(&read_tail(&graph, (&new, Some(&old)), piece, |_| ()).unwrap(), &whole);
+        let values = Values::Coded { step: STEP };
+        let sent = live.map(|i| 0.1 * i as f32 - 30.0).into_iter().chain([-1.0, -2.0, 0.5]);
+        for (got, sent) in whole.iter().zip(sent) {
+            prop_assert_eq!(*got, values.as_received(sent));
+            prop_assert!((got - sent).abs() <= STEP / 2.0 * 1.0001);
+        }
     }
 
     /// Any bytes behind the header, in any pieces: an error, or patterns that are valid (which `finish` checks).

@@ -98,7 +98,7 @@ fn halved(symbol: i32, coins: u32) -> i32 {
 
 /// Bytes of the symbols as a device would code them.
 fn coded(offer: &Offer, task: u64, symbols: &[i32], scratch: &mut [u8], out: &mut [u8]) -> Option<usize> {
-    let mut encoder = Encoder::begin(out, scratch).ok()?;
+    let mut encoder = Encoder::begin(out, scratch).ok()?.starting(offer.start());
     encoder.keep_only(Subset::new(&offer.plan.quantization, offer.fingerprint, task));
     let patterns = offer.patterns();
     let mut rest = symbols;
