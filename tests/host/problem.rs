@@ -299,7 +299,7 @@ fn start() -> Vec<u8> {
     let mut scratch = vec![0u32; RowColumn::required_scratch(20).div_ceil(4)];
     let symbols: Vec<i32> = (0..400).map(|i| (i * i % 23) * (i % 7 - 3) / 19).collect();
     let tensors = [Support::dense(20, 20).unwrap()];
-    learner.learn(Start::NONE, tensors, &symbols, bytemuck::cast_slice_mut(&mut scratch)).unwrap();
+    learner.learn((Start::NONE, None), tensors, &symbols, bytemuck::cast_slice_mut(&mut scratch)).unwrap();
     let mut out = vec![0; MAX_START];
     let length = learner.write(&mut out).unwrap();
     assert!(length > 100);

@@ -2,7 +2,7 @@
 
 use crate::device::{Lent, Line, MANY_POLLS, play};
 use crate::moved::{Moved, moving};
-use crate::problem::{Profile, config, mlp, plan_of, profiles, rng, settings};
+use crate::problem::{Profile, config, mlp, model, plan_of, profiles, rng, settings};
 use siskin::checkin::{KeptMask, PlanError, Privacy, Profile as Who, Rounding, Values, checkpoint_len};
 use siskin::session::{Outcome, Session};
 use siskin_server::round::{Algorithm, Round, Server, Settings};
@@ -57,14 +57,13 @@ fn server_without_start(profile: &Profile) -> Server {
 }
 
 #[test]
-fn nothing_is_learned_where_the_server_or_shares_add_noise() {
+fn what_the_noise_does_not_cover_is_not_learned() {
     let shared = profiles().into_iter().find(|p| p.name == "mlp-sparse-80-shared").unwrap().settings.privacy;
     let central = Privacy { noise_multiplier: 0.5, ..Privacy::new(0.5, Who::Central) };
     for privacy in [shared, central] {
         let profile = profile(|s| (s.starts, s.privacy) = (true, privacy));
-        let mut server = profile.server(FRAME);
-        round(&mut server, &profile);
-        assert!(server.open().unwrap().offer.start().bytes().is_empty());
+        let refused = Server::new(profile.settings, 1000, 1000, model(&mlp()), FRAME).unwrap_err();
+        assert!(refused.to_string().starts_with("starts is 1, it must be 0 (off) where noise"), "{refused}");
     }
     let signs = profile(|s| (s.starts, s.quantization.rounding) = (true, Rounding::Rotated));
     assert!(signs.server(FRAME).open().unwrap().offer.start().bytes().is_empty());

@@ -68,7 +68,7 @@ pub(super) fn scratch_error(error: ScratchError) -> CodeError {
 
 /// Walks a tensor behind `before` live coordinates.
 #[inline(always)]
-fn walk_part<B: Bins, S: Source>(
+pub(super) fn walk_part<B: Bins, S: Source>(
     bins: &mut B,
     state: &mut State<'_>,
     support: &Support<'_>,

@@ -7,11 +7,11 @@
 //! It says of earlier reports what their statistics say of them: where noise is added after them, by the server, it would not be covered.
 
 use super::binary::Bins;
-use super::blocks::{All, State, walk};
+use super::blocks::State;
 use super::model::{CELLS, ESCAPE};
-use super::row_column::scratch_error;
+use super::row_column::{scratch_error, walk_part};
 use super::{CodeError, Support};
-use crate::quantize::MAX_SYMBOL;
+use crate::quantize::{MAX_SYMBOL, Subset};
 use core::fmt;
 
 /// Bytes before the cells: the average magnitude in 1/65536.
@@ -173,14 +173,14 @@ impl Default for Learner {
 }
 
 impl Learner {
-    /// Takes in one report that began with `start`: `symbols` are those of all its `tensors`. `scratch` is as for an
-    /// [`Encoder`](super::Encoder).
+    /// Takes in one report that began with `start`: `symbols` are those of all its `tensors`, of which `subset` travelled (none is all;
+    /// the others are 0). `scratch` is as for an [`Encoder`](super::Encoder).
     ///
     /// # Errors
     /// [`CodeError`] of arguments that do not go together; then nothing of this report may be relied on.
     pub fn learn<'s>(
         &mut self,
-        start: Start<'_>,
+        (start, subset): (Start<'_>, Option<Subset>),
         tensors: impl IntoIterator<Item = Support<'s>>,
         symbols: &[i32],
         scratch: &mut [u8],
@@ -190,7 +190,7 @@ impl Learner {
         if let Some(index) = symbols.iter().position(|q| q.unsigned_abs() > MAX_SYMBOL as u32) {
             return Err(CodeError::Symbol { index, got: symbols[index] });
         }
-        let mut rest = symbols;
+        let (mut rest, mut before, mut coded) = (symbols, 0, 0);
         for support in tensors {
             support.check().map_err(CodeError::Support)?;
             if let Some((expected, got)) = state.too_narrow(support.width()) {
@@ -200,15 +200,19 @@ impl Learner {
             let Some((tensor, after)) = rest.split_at_checked(live) else {
                 return Err(CodeError::Length { expected: live, got: rest.len() });
             };
-            // Symbols are in range, and a tally has no end.
-            let _ = walk(&mut Tally(&mut self.decisions), &mut state, &support, tensor, All, |_, _| ());
-            rest = after;
+            let kept = subset.map_or(live, |subset| subset.count(before, live));
+            if kept > 0 {
+                // Symbols are in range, and a tally has no end.
+                let tally = &mut Tally(&mut self.decisions);
+                let _ = walk_part(tally, &mut state, &support, tensor, (subset, before), |_, _| ());
+            }
+            (rest, before, coded) = (after, before + live, coded + kept);
         }
         if !rest.is_empty() {
             return Err(CodeError::Length { expected: symbols.len() - rest.len(), got: symbols.len() });
         }
         self.sum += symbols.iter().map(|q| u64::from(q.unsigned_abs().min(ESCAPE))).sum::<u64>();
-        self.symbols += symbols.len() as u64;
+        self.symbols += coded as u64;
         Ok(())
     }
 

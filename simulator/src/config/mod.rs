@@ -153,7 +153,7 @@ section!(
         rounding: Rounding = Rounding::Auto,
         bit_price: f64 = 0.13,
         weighting: Weighting = Weighting::Uniform,
-        starts: bool = false,
+        starts: Starts = Starts::Off,
         value_step: f64 = 0.0,
     }
 );
@@ -224,6 +224,16 @@ pub enum Rounding {
     Dithered,
     /// Least error and priced bits.
     Optimised,
+}
+
+/// Whether checkpoints bring what the coder of reports begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Starts {
+    /// The coder begins knowing nothing.
+    Off,
+    /// With what the reports of the round before were like.
+    On,
 }
 
 /// The weight of a report.
@@ -357,7 +367,7 @@ impl RunConfig {
                 probe: 0,
                 start: 0,
             },
-            starts: self.compression.starts,
+            starts: self.compression.starts == Starts::On,
             value_step: self.compression.value_step,
             optimizer: match self.server.optimizer {
                 Optimizer::FedAvg => ServerOptimizer::FedAvg(FedAvgConfig {

@@ -175,7 +175,7 @@ pub const SETTINGS: &[Setting] = &[
         "compression",
         "starts",
         "",
-        "`true`: checkpoints say what reports of the round before were like, so that small ones begin with that; not under noise of the server",
+        "`on`: checkpoints say what the reports of the round before were like, and the coder of small ones begins with that; or `off`. Not with noise of the server or in shares, no effect on `rotated`",
     ),
     s(
         "compression",

@@ -61,7 +61,7 @@ fn decoded(start: Start<'_>, stream: &[u8]) -> Option<Vec<i32>> {
 
 fn learned(reports: impl Iterator<Item = Vec<i32>>) -> Vec<u8> {
     let (mut words, mut learner) = (scratch(16), Learner::default());
-    reports.for_each(|report| learner.learn(Start::NONE, [SHAPE], &report, bytes(&mut words, 16)).unwrap());
+    reports.for_each(|report| learner.learn((Start::NONE, None), [SHAPE], &report, bytes(&mut words, 16)).unwrap());
     let mut out = vec![0; MAX_START];
     let length = learner.write(&mut out).unwrap();
     assert!(length == 0 || matches!(learner.write(&mut vec![0; length - 1]), Err(CodeError::Full { .. })));
@@ -85,6 +85,37 @@ fn what_was_learned_of_others_is_not_learned_again() {
     }
     std::println!("{} bytes of start; 40 reports of 192 coordinates: {warm} bytes, {cold} without", document.len());
     assert!(f64::from(warm as u32) < 0.95 * f64::from(cold as u32), "{warm} of {cold}");
+}
+
+/// Of a part of the coordinates a learner sees what a coder of that part does: half of them, of a report that is twice over.
+#[test]
+fn what_does_not_travel_teaches_nothing() {
+    use crate::checkin::{Quantization, Rounding};
+    let grid = Quantization { step: 1.0, rounding: Rounding::Stochastic, keep: 0.5 };
+    let mut out = [const { [0; MAX_START] }; 2];
+    let lengths = [0, 1].map(|way| {
+        let (mut words, mut learner) = (scratch(16), Learner::default());
+        for seed in 0..20 {
+            let subset = Subset::new(&grid, 7, seed).unwrap();
+            let mut symbols = report(seed);
+            let kept: Vec<usize> = (0..symbols.len()).filter(|i| subset.keeps(*i)).collect();
+            if way == 0 {
+                (0..symbols.len()).filter(|i| !subset.keeps(*i)).for_each(|i| symbols[i] = 0);
+                learner.learn((Start::NONE, Some(subset)), [SHAPE], &symbols, bytes(&mut words, 16)).unwrap();
+            } else {
+                // The same coordinates as the only ones that live.
+                let row_ptr: Vec<u32> =
+                    (0..=12).map(|row| kept.iter().filter(|i| **i < 16 * row).count() as u32).collect();
+                let cols: Vec<u16> = kept.iter().map(|i| (i % 16) as u16).collect();
+                let alone: Vec<i32> = kept.iter().map(|i| symbols[*i]).collect();
+                let support = Support::Csr { row_ptr: &row_ptr, cols: &cols, width: 16 };
+                learner.learn((Start::NONE, None), [support], &alone, bytes(&mut words, 16)).unwrap();
+            }
+        }
+        learner.write(&mut out[way]).unwrap()
+    });
+    assert!(lengths[0] > 50);
+    assert_eq!((lengths[0], out[0]), (lengths[1], out[1]));
 }
 
 #[test]

@@ -316,7 +316,7 @@ impl Collector {
             return false;
         }
         if let Some(lesson) = &mut self.lesson {
-            lesson.add(offer, &self.symbols, &mut self.scratch);
+            lesson.add(offer, &self.symbols, carried.subset(), &mut self.scratch);
         }
         self.sizes.add(report.payload.len(), &self.symbols);
         self.trial.add((offer, task), &self.symbols, report.payload.len(), &mut self.scratch);

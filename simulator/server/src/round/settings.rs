@@ -42,8 +42,8 @@ pub struct Settings {
     /// Weight and size of reports.
     pub upload: Upload,
     /// The coder of reports begins with what those of the round before were like, which the checkpoint brings: some hundreds of bytes
-    /// down, for models of at most a few thousand live params. Not where the server or shares add noise, which would not cover it, nor
-    /// where a part of the coordinates or rotated ones travel.
+    /// down, for models of at most a few thousand live params. Refused where the server or shares add noise, which would not cover it;
+    /// without effect where rotated coordinates travel.
     pub starts: bool,
     /// Step of the values in checkpoints, in root mean squares of those that live; 0 sends floats.
     pub value_step: f64,
@@ -145,6 +145,7 @@ impl Settings {
         within("dp-delta", self.dp_delta, 1e-300, 0.999)?;
         within("noise multiplier", f64::from(self.privacy.noise_multiplier), 0.0, 1e6)?;
         within("clip norm", f64::from(self.privacy.clip_norm), 1e-12, 1e12)?;
+        self.check_starts()?;
         within("value step", self.value_step, 0.0, 1.0)?;
         self.adaptive.check()?;
         self.rate.check(self)?;

@@ -1,10 +1,10 @@
 //! What checkpoints bring beside their tensors: the start of the reports' coder, and values that are coded.
 
-use super::{GlobalModel, Settings};
+use super::{GlobalModel, Settings, SettingsError};
 use siskin::arena::MemoryPlan;
 use siskin::checkin::{CheckpointError, Plan, Profile, Rounding, Tail, Values, code_values, whole_len, write_whole};
 use siskin::model::Graph;
-use siskin::quantize::MAX_SYMBOL;
+use siskin::quantize::{MAX_SYMBOL, Subset};
 use siskin::range_coder::{EntropyCoder, Learner, MAX_START, RowColumn, Start};
 use siskin::report::supports;
 
@@ -79,7 +79,13 @@ impl Lesson {
     }
 
     /// Takes in a report of these nonzero symbols. Counts add up, so that the order of reports is no matter.
-    pub(super) fn add(&mut self, offer: &super::Offer, symbols: &[(usize, i32)], scratch: &mut [u8]) {
+    pub(super) fn add(
+        &mut self,
+        offer: &super::Offer,
+        symbols: &[(usize, i32)],
+        subset: Option<Subset>,
+        scratch: &mut [u8],
+    ) {
         let live = offer.graph.live;
         self.symbols.clear();
         self.symbols.resize(live, 0);
@@ -88,7 +94,7 @@ impl Lesson {
         let patterns = offer.patterns();
         let tensors = supports(&offer.graph, patterns.row_ptrs, patterns.columns).map(|(support, _)| support);
         // What is coded in the place of a report may be more than a symbol; nothing hangs on it.
-        let _ = self.learner.learn(offer.start(), tensors, &self.symbols, scratch);
+        let _ = self.learner.learn((offer.start(), subset), tensors, &self.symbols, scratch);
     }
 
     /// The start for the next round; empty if nothing was learned.
@@ -101,11 +107,20 @@ impl Lesson {
 }
 
 impl Settings {
-    /// True if the coder of reports begins with what earlier ones were like: where that is asked for, and reports have noise of their
-    /// own or none is promised, and all coordinates go through the coder.
+    /// True if the coder of reports begins with what earlier ones were like: where that is asked for, and coordinates go through the
+    /// coder as they are.
     pub(super) fn may_start(&self) -> bool {
-        let covered = self.privacy.leaves_room() || self.privacy.profile == Profile::Local;
-        self.starts && covered && self.quantization.rounding != Rounding::Rotated && self.quantization.keep >= 1.0
+        self.starts && self.quantization.rounding != Rounding::Rotated
+    }
+
+    /// That no noise is promised which what reports were like would not have, if checkpoints say it.
+    pub(super) fn check_starts(&self) -> Result<(), SettingsError> {
+        if !self.starts || self.privacy.leaves_room() || self.privacy.profile == Profile::Local {
+            return Ok(());
+        }
+        let range =
+            "0 (off) where noise is added by the server or in shares: it does not cover what single reports were like";
+        Err(SettingsError { name: "starts", got: 1.0, range: range.to_owned() })
     }
 }
 
