@@ -80,7 +80,8 @@ impl<'a> ClippedDelta<'a> {
 
     /// Puts every coordinate on the grid so that error and priced bits are least together ([`range_coder::optimise`]), in the same memory.
     /// The delta is one [`without_noise`](Self::without_noise), of plans that round [`Rounding::Optimised`]; `tensors` are those of the
-    /// live coordinates, in their order, `start` is what the coder begins with and `scratch` its own. Coordinates beyond 65,535 steps saturate.
+    /// live coordinates, in their order, `start` is what the coder begins with and `scratch` its own.
+    /// Coordinates beyond 65,535 steps saturate.
     ///
     /// # Errors
     /// [`OptimiseError`] if the delta is another one, or tensors and scratch memory are not its.

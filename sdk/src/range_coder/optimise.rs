@@ -152,7 +152,8 @@ impl WalkRow for Choose<'_> {
 
 /// Symbols of least `error + price bits`, in the place of coordinates in 1/[`FINE`] steps; returns about how many bits they take.
 ///
-/// `price` is in squared steps a bit, in 1/256: 30 is 0.117. With 0 the symbols are the nearest ones. The coder begins with `start`; `scratch` is that of an
+/// `price` is in squared steps a bit, in 1/256: 30 is 0.117. With 0 the symbols are the nearest ones. The coder begins with
+/// `start`; `scratch` is that of an
 /// [`Encoder`](super::Encoder), 4 KB of stack beside it. Each block with a nonzero symbol is tried once for each of them and twice more.
 ///
 /// # Errors

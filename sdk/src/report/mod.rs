@@ -119,7 +119,8 @@ const BIT: Support<'static> = Support::Dense { rows: 1, cols: 1 };
 
 impl NoisedSymbols<'_> {
     /// Codes the symbols and puts the header before them; returns the report's length. `fingerprint` is the plan's, `weight`
-    /// what the report counts, `carried` what travels of the live coordinates, `start` what the coder begins with, `probe` the kept gradients of a growth probe.
+    /// what the report counts, `carried` what travels of the live coordinates, `start` what the coder begins with,
+    /// `probe` the kept gradients of a growth probe.
     ///
     /// # Errors
     /// [`ReportError`] with both numbers if it does not fit `out` or the plan's limit.
@@ -226,7 +227,8 @@ impl<'a> Report<'a> {
         Ok(Self { header, payload, growth })
     }
 
-    /// Decodes the symbols, of what is `carried` of the live coordinates, by a coder that begins with `start`; `each` gets `(index, symbol)` of the non-zero ones,
+    /// Decodes the symbols, of what is `carried` of the live coordinates, by a coder that begins with `start`;
+    /// `each` gets `(index, symbol)` of the non-zero ones,
     /// ascending: the index of a live coordinate, or in the rotated vector if the header's profile is [`Profile::Distributed`], or what
     /// is carried is rotated. The clip bit, if the header counts one, comes last.
     ///

@@ -18,6 +18,7 @@
 //! A fingerprint is the XXH32 (seed 0) of the masks of all tensors that have one, as form 0 carries them, one after the other.
 
 mod kept_mask;
+mod pattern;
 mod reader;
 mod write;
 

@@ -10,7 +10,9 @@ use crate::range_coder::{CodeError, EncodeTensors, Encoder};
 use crate::report::support;
 
 /// Writes the tensors of a checkpoint, with whole masks and floats; for servers. It travels as it is where the plan has no start and does
-/// not code the values; else [`write_whole`] and [`write_changes`] make of it what does. `parts` gives, per tensor, its dense row-major values and its mask (one bit per
+/// not code the values; else [`write_whole`] and [`write_changes`] make of it what does.
+///
+/// `parts` gives, per tensor, its dense row-major values and its mask (one bit per
 /// entry, least significant first; ignored for tensors that have none).
 ///
 /// # Errors
@@ -156,7 +158,7 @@ impl Tail<'_> {
 /// is as for an [`Encoder`].
 ///
 /// # Errors
-/// [`CodeError`], of a value beyond the largest symbol too. No length or pattern of another model.
+/// [`CodeError`]: a value beyond the largest symbol, or lengths and patterns of another model.
 pub fn code_values(
     (graph, row_ptrs, columns): (&Graph, &[u32], &[u16]),
     whole: &[u8],

@@ -81,20 +81,25 @@ fn places_among_changes() {
     assert!(CheckpointReader { change: MaskDiffReader::new(), ..next }.is_consistent(&from));
 }
 
+/// Reads a whole document in pieces.
+fn feed(from: &Download<'_>, bytes: &[u8], piece: usize, arena: &mut Arena<'_>) -> Result<(), CheckpointError> {
+    from.check_length()?;
+    let mut reader = CheckpointReader::default();
+    for piece in bytes.chunks(piece) {
+        assert!(reader.is_consistent(from));
+        reader.push(piece, from, arena)?;
+    }
+    assert!(reader.is_consistent(from));
+    reader.finish(from, arena)
+}
+
 /// A checkpoint of changes, read in pieces: its patterns and values, or what is wrong.
 fn read(graph: &Graph, document: &[u8], bytes: &[u8], piece: usize) -> Result<Vec<u8>, CheckpointError> {
     let (memory, mut lent) = (memory(), Memory::<96>::new());
     let mut arena = Arena::new(lent.bytes()).unwrap();
     let base = Some(KeptMask::parse(document).unwrap());
     let from = Download { round: 7, length: bytes.len() as u32, base, values: Values::Floats, graph, memory: &memory };
-    from.check_length()?;
-    let mut reader = CheckpointReader::default();
-    for piece in bytes.chunks(piece) {
-        assert!(reader.is_consistent(&from));
-        reader.push(piece, &from, &mut arena)?;
-    }
-    assert!(reader.is_consistent(&from));
-    reader.finish(&from, &mut arena)?;
+    feed(&from, bytes, piece, &mut arena)?;
     Ok([memory.row_ptrs, memory.columns, memory.local].iter().flat_map(|r| arena.bytes(*r).to_vec()).collect())
 }
 
@@ -253,14 +258,7 @@ fn read_tail(
     let base = base.map(|_| KeptMask::parse(&document).unwrap());
     let values = Values::Coded { step: STEP };
     let from = Download { round: 7, length: bytes.len() as u32, base, values, graph, memory: &memory };
-    from.check_length()?;
-    let mut reader = CheckpointReader::default();
-    for piece in bytes.chunks(piece) {
-        assert!(reader.is_consistent(&from));
-        reader.push(piece, &from, &mut arena)?;
-    }
-    assert!(reader.is_consistent(&from));
-    reader.finish(&from, &mut arena)?;
+    feed(&from, &bytes, piece, &mut arena)?;
     assert_eq!(arena.bytes(memory.start), START);
     assert_eq!(arena.bytes(memory.local), arena.bytes(memory.global));
     Ok(arena.view::<f32>(memory.local).to_vec())
