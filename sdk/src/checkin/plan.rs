@@ -327,28 +327,41 @@ impl Plan {
     /// # Errors
     /// [`PlanError`] names the field.
     pub fn decode(bytes: &[u8]) -> Result<Self, PlanError> {
-        let mut fields = Reader::fields(Self::MAGIC, Self::VERSION, bytes)?;
-        let (population, round, input) = (fields.next()?, fields.next()?, fields.next()?);
-        let mut plan = Self {
-            population,
-            round,
-            model: ModelSpec { input, layers: Default::default(), loss: Loss::SoftmaxCrossEntropy },
+        let mut plan = Self::empty();
+        plan.read(bytes)?;
+        Ok(plan)
+    }
+
+    /// Nothing yet.
+    pub(crate) const fn empty() -> Self {
+        Self {
+            population: Population::new(),
+            round: 0,
+            model: ModelSpec { input: [0; 3], layers: heapless::Vec::new(), loss: Loss::SoftmaxCrossEntropy },
             training: Training::sgd(1, 1, 0.0),
             privacy: Privacy::new(0.0, Profile::Central),
             quantization: Quantization { step: 0.0, rounding: Rounding::Nearest, keep: 1.0 },
             upload: Upload { weighting: Weighting::Uniform, max_bytes: 0, probe: 0, start: 0 },
             values: Values::Floats,
-        };
-        fields.list(&mut plan.model.layers)?;
-        plan.model.loss = fields.next()?;
-        plan.training = fields.next()?;
-        plan.privacy = fields.next()?;
-        plan.quantization = fields.next()?;
-        plan.upload = fields.next()?;
-        plan.values = fields.next()?;
+        }
+    }
+
+    /// [`decode`](Self::decode), in place of an [`empty`](Self::empty) one: a plan has some hundred bytes, which a small stack has
+    /// no room to move around.
+    pub(crate) fn read(&mut self, bytes: &[u8]) -> Result<(), PlanError> {
+        let mut fields = Reader::fields(Self::MAGIC, Self::VERSION, bytes)?;
+        self.population = fields.next()?;
+        self.round = fields.next()?;
+        self.model.input = fields.next()?;
+        fields.list(&mut self.model.layers)?;
+        self.model.loss = fields.next()?;
+        self.training = fields.next()?;
+        self.privacy = fields.next()?;
+        self.quantization = fields.next()?;
+        self.upload = fields.next()?;
+        self.values = fields.next()?;
         fields.end()?;
-        plan.validate()?;
-        Ok(plan)
+        self.validate()
     }
 
     /// Checks every number.

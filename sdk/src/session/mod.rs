@@ -104,26 +104,19 @@ struct Task {
 }
 
 impl Task {
-    /// Fills `slot` where it is: a task has about 4 KiB, which a small stack has no room to move around.
-    fn lay_out<'s>(
-        slot: &'s mut Option<Self>,
-        names: TaskNames,
-        plan: &Plan,
-        max_frame: usize,
-    ) -> Result<&'s mut Self, PlanError> {
-        Self::put(slot, names, plan);
-        let Some(task) = slot else { return Err(PlanError::Empty) };
-        task.graph.lay_out(&task.plan.model)?;
-        task.plan.check_coordinates(&task.graph)?;
-        task.memory = MemoryPlan::new(&task.plan, &task.graph, max_frame);
-        Ok(task)
+    /// Puts one without its plan into `slot`. Apart, and the plan is read in place: a task has about 4 KiB, which a small stack
+    /// has no room to move around.
+    #[inline(never)]
+    fn put(slot: &mut Option<Self>, names: TaskNames) -> &mut Self {
+        slot.insert(Self { names, plan: Plan::empty(), graph: Graph::empty(), memory: MemoryPlan::default() })
     }
 
-    /// Apart: what is moved into the slot is off the stack before the graph is laid out.
-    #[inline(never)]
-    fn put(slot: &mut Option<Self>, names: TaskNames, plan: &Plan) {
-        let (plan, graph, memory) = (plan.clone(), Graph::empty(), MemoryPlan::default());
-        *slot = Some(Self { names, plan, graph, memory });
+    /// The graph of the plan, and the use of memory.
+    fn lay_out(&mut self, max_frame: usize) -> Result<(), PlanError> {
+        self.graph.lay_out(&self.plan.model)?;
+        self.plan.check_coordinates(&self.graph)?;
+        self.memory = MemoryPlan::new(&self.plan, &self.graph, max_frame);
+        Ok(())
     }
 
     /// What the reader of the checkpoint must know, with the masks that it changes if it has changes: those in `kept`.

@@ -115,8 +115,11 @@ impl Session<'_> {
                 self.piece_from_arena((round, base, offset), start, length);
             }
             Ok((Response::Task { task: id, checkpoint, base, .. }, payload)) => {
-                let (names, plan) = (self.names(id, checkpoint, base, payload), Plan::decode(payload));
-                self.task(names, plan.as_ref());
+                if self.stage == Stage::CheckIn {
+                    let names = self.names(id, checkpoint, base, payload);
+                    let read = Task::put(&mut self.task, names).plan.read(payload);
+                    self.task(id, read);
+                }
             }
             Ok((response, _)) => self.answer(response),
             Err(_) => {}
@@ -128,8 +131,11 @@ impl Session<'_> {
         match Response::decode(body, version) {
             Ok((Response::Piece { round, base, offset }, payload)) => self.piece((round, base, offset), payload),
             Ok((Response::Task { task: id, checkpoint, base, .. }, payload)) => {
-                let (names, plan) = (self.names(id, checkpoint, base, payload), Plan::decode(payload));
-                self.task(names, plan.as_ref());
+                if self.stage == Stage::CheckIn {
+                    let names = self.names(id, checkpoint, base, payload);
+                    let read = Task::put(&mut self.task, names).plan.read(payload);
+                    self.task(id, read);
+                }
             }
             Ok((response, _)) => self.answer(response),
             Err(_) => {}
@@ -141,20 +147,18 @@ impl Session<'_> {
         TaskNames { id, checkpoint, base, fingerprint, key }
     }
 
-    fn task(&mut self, names: TaskNames, plan: Result<&Plan, &PlanError>) {
-        if self.stage != Stage::CheckIn {
-            return;
-        }
+    fn task(&mut self, id: u64, read: Result<(), PlanError>) {
         self.waiting = None;
-        if let Err(cause) = self.accept(names, plan) {
+        if let Err(cause) = read.map_err(Abandoned::Plan).and_then(|()| self.accept()) {
             self.task = None;
-            self.refused = names.id;
+            self.refused = id;
             self.give_up(cause);
         }
     }
 
-    fn accept(&mut self, names: TaskNames, plan: Result<&Plan, &PlanError>) -> Result<(), Abandoned> {
-        let plan = plan.map_err(|e| Abandoned::Plan(*e))?;
+    /// Accepts the task whose plan was read, or says why not.
+    fn accept(&mut self) -> Result<(), Abandoned> {
+        let Some(Task { plan, names, .. }) = &self.task else { return Err(Abandoned::Internal) };
         if plan.population != self.config.population {
             return Err(Abandoned::Population);
         }
@@ -162,10 +166,17 @@ impl Session<'_> {
         self.config.policy.check(plan).map_err(Abandoned::Policy)?;
         self.config.policy.check_download(checkpoint).map_err(Abandoned::Policy)?;
         self.check_limits(plan).map_err(Abandoned::Policy)?;
-        let task = Task::lay_out(&mut self.task, names, plan, self.config.max_frame).map_err(Abandoned::Plan)?;
+        let Some(task) = &mut self.task else { return Err(Abandoned::Internal) };
+        task.lay_out(self.config.max_frame).map_err(Abandoned::Plan)?;
         self.arena.check(task.memory.total).map_err(Abandoned::Memory)?;
         task.download(self.kept).and_then(|from| from.check_length()).map_err(Abandoned::Checkpoint)?;
-        crate::event!(debug, "round {}: {} bytes of arena, {} to download", plan.round, task.memory.total, checkpoint);
+        crate::event!(
+            debug,
+            "round {}: {} bytes of arena, {} to download",
+            task.plan.round,
+            task.memory.total,
+            checkpoint
+        );
         self.stage = Stage::Download(Default::default());
         Ok(())
     }

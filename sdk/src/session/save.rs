@@ -230,7 +230,9 @@ impl<'a> Session<'a> {
             session.config.policy.check_download(checkpoint).map_err(SaveError::Policy)?;
             let names = TaskNames { id, checkpoint, base, fingerprint, key };
             let max_frame = session.config.max_frame;
-            let task = Task::lay_out(&mut session.task, names, &plan, max_frame).map_err(SaveError::Plan)?;
+            let task = Task::put(&mut session.task, names);
+            task.plan = plan;
+            task.lay_out(max_frame).map_err(SaveError::Plan)?;
             session.arena.check(task.memory.total).map_err(SaveError::Memory)?;
         }
         session.stage = match (state.stage, &session.task) {

@@ -178,6 +178,8 @@ impl Graph {
         self.place_activations()
     }
 
+    /// Apart, as what places buffers is: none of their locals lies on the stack beside the others'.
+    #[inline(never)]
     fn add_layer(&mut self, index: u8, layer: &Layer) -> Result<(), PlanError> {
         layer.spec.check_parts()?;
         let limit = |what, expected: u64, got: u64| PlanError::Layer {
