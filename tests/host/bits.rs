@@ -89,9 +89,13 @@ fn digests(profile: &Profile) -> Vec<(String, u64)> {
 }
 
 /// What a device keeps of a round's masks, and what the next round's checkpoint says of them.
-fn changes() -> [(String, u64); 2] {
-    let moved = Moved::new(1024);
-    [("wide-set-90 kept".into(), digest(moved.kept)), ("wide-set-90 changes".into(), digest(moved.changes))]
+fn changes() -> [(String, u64); 3] {
+    let (moved, coded) = (Moved::new(1024), Moved::coded(1024));
+    [
+        ("wide-set-90 kept".into(), digest(moved.kept)),
+        ("wide-set-90 changes".into(), digest(moved.changes)),
+        ("wide-set-90 coded-changes".into(), digest(coded.changes)),
+    ]
 }
 
 #[test]

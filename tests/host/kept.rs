@@ -108,6 +108,21 @@ fn rounds_are_the_same_with_changes_as_with_whole_masks() {
 }
 
 #[test]
+fn rounds_are_the_same_with_coded_changes_as_with_whole_masks() {
+    let coded = |settings: Settings| Settings { value_step: 0.05, ..settings };
+    for crossover in [0.0, 1.0] {
+        assert_eq!(side_by_side("set", coded(moving(Algorithm::Set, 0.9, crossover))), (26, 26));
+        assert_eq!(side_by_side("rigl", coded(moving(Algorithm::RigL, 0.9, crossover))), (26, 26));
+        assert_eq!(side_by_side("at once", coded(pruned(settings(), 0.9, crossover))), (26, 0));
+        let (changes, moved) = side_by_side("gradual", coded(moving(Algorithm::Magnitude, 0.9, crossover)));
+        assert!(changes > 8 && moved > 8, "{changes} of {moved}");
+        let settings = coded(blocks(moving(Algorithm::RigL, 0.9, crossover), 0.9, crossover));
+        let (changes, moved) = side_by_side("in blocks", settings);
+        assert!(changes > 20 && moved > 20, "{changes} of {moved}");
+    }
+}
+
+#[test]
 fn devices_that_keep_masks_send_their_fingerprint_and_others_nothing() {
     let moved = Moved::new(FRAME);
     let kept = KeptMask::parse(&moved.kept).unwrap();
@@ -290,9 +305,9 @@ proptest! {
     #[test]
     fn changes_with_some_bytes_changed(
         mutations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
-        early in any::<bool>(), chunk in 1usize..700,
+        early in any::<bool>(), chunk in 1usize..700, coded in any::<bool>(),
     ) {
-        let moved = shared();
+        let moved = shared(coded);
         let base = moved.base();
         let mut bad = moved.changes.clone();
         // The header and the changes of the first mask are at the front.
@@ -310,10 +325,10 @@ proptest! {
     /// Saves that were forged while changes came end in some way: refused, or gone on with.
     #[test]
     fn forged_saves_among_changes(
-        stop in 1usize..60, chunk in 1usize..300,
+        stop in 1usize..60, chunk in 1usize..300, coded in any::<bool>(),
         mutations in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4), early in any::<bool>(),
     ) {
-        let moved = shared();
+        let moved = shared(coded);
         let kept = KeptMask::parse(&moved.kept).unwrap();
         let mut lent = Lent::for_plan(&moved.round.offer.plan, FRAME);
         let mut session = Session::new(lent.bytes(), config(FRAME), &mut rng(1)).unwrap().with_mask(kept);
@@ -346,7 +361,7 @@ proptest! {
     }
 }
 
-fn shared() -> &'static Moved {
-    static MOVED: std::sync::OnceLock<Moved> = std::sync::OnceLock::new();
-    MOVED.get_or_init(|| Moved::new(FRAME))
+fn shared(coded: bool) -> &'static Moved {
+    static MOVED: std::sync::OnceLock<[Moved; 2]> = std::sync::OnceLock::new();
+    &MOVED.get_or_init(|| [Moved::new(FRAME), Moved::coded(FRAME)])[usize::from(coded)]
 }

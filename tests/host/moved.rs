@@ -33,6 +33,11 @@ impl Moved {
         Self::of(moving(Algorithm::Set, 0.9, 0.0), max_frame)
     }
 
+    /// The same where what changed in the masks is coded, as the values are.
+    pub(crate) fn coded(max_frame: usize) -> Self {
+        Self::of(Settings { value_step: 0.05, ..moving(Algorithm::Set, 0.9, 0.0) }, max_frame)
+    }
+
     pub(crate) fn of(settings: Settings, max_frame: usize) -> Self {
         let profile = Profile { name: "wide-set-90", architecture: wide(), settings };
         let mut server = profile.server(max_frame);

@@ -75,10 +75,12 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
         seeds.push((format!("plan/{}", profiles[i].name), offer.plan_bytes));
     }
     let offer = masked.round(1024).offer;
-    // The first byte: 0 for whole masks, 1 for what changed in kept ones, 2 for whole masks, coded values and a start.
+    // The first byte: 0 for whole masks, 1 for what changed in kept ones, 2 for whole masks, coded values and a
+    // start, 3 for coded changes and values.
     seeds.push(("checkpoint/masked".into(), [&[0][..], &offer.checkpoint].concat()));
     let moved = Moved::new(1024);
     seeds.push(("checkpoint/changes".into(), [&[1][..], &moved.changes].concat()));
+    seeds.push(("checkpoint/coded-changes".into(), [&[3][..], &Moved::coded(1024).changes].concat()));
     let tail = profiles[coded].round(1024).offer.checkpoint;
     seeds.push(("checkpoint/coded".into(), [&[2][..], &tail].concat()));
     for (first, i) in [(0u8, 0), (1, 2), (2, adaptive), (3, signs), (4, dithered), (5, started)] {

@@ -158,6 +158,25 @@ fn coded_values_behind_changes() {
     assert_eq!(report(Some(KeptMask::parse(&moved.kept).unwrap())), report(None));
 }
 
+/// What changes of masks cost by themselves: coded at least a quarter less than as gaps.
+#[test]
+fn coded_changes_take_fewer_bytes_than_gaps() {
+    for algorithm in [Algorithm::Set, Algorithm::RigL] {
+        let bytes = [0.0, 0.05].map(|value_step| {
+            let mut settings = Settings { value_step, ..moving(algorithm, 0.9, 1.0) };
+            settings.pruning.drop_fraction = 0.3;
+            let moved = Moved::of(settings, FRAME);
+            let (offer, base) = (&moved.round.offer, KeptMask::parse(&moved.kept).unwrap().fingerprint());
+            // The header of changes has 8 bytes more than that of whole masks.
+            let rest = offer.checkpoint.len() - siskin::checkin::masks_len(&offer.graph) + 8;
+            assert_eq!(offer.checkpoint_for(Some(base)), moved.changes);
+            moved.changes.len() as f64 - rest as f64
+        });
+        println!("{algorithm:?}: {bytes:?}");
+        assert!(bytes[0] > 0.0 && bytes[1] < 0.75 * bytes[0], "{bytes:?}");
+    }
+}
+
 /// Frozen weights are most of this model, and reports too short for its values: they come as floats.
 #[test]
 fn values_that_no_device_has_room_for_come_as_floats() {

@@ -185,12 +185,29 @@ pub(super) trait WalkRow: Copy {
 #[derive(Clone, Copy)]
 pub(super) struct All;
 
-/// Those of a subset, as if the others did not live.
+/// A part of the coordinates.
+pub(super) trait Keeps: Copy {
+    /// True if the coordinate with this index in the tensor is coded.
+    fn keeps(&self, index: usize) -> bool;
+}
+
+/// Those of a part, as if the others did not live.
+#[derive(Clone, Copy)]
+pub(super) struct Kept<K>(pub(super) K);
+
+/// Those of a subset.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
     pub(super) subset: Subset,
     /// Live coordinates of the tensors before.
     pub(super) before: usize,
+}
+
+impl Keeps for Part {
+    #[inline(always)]
+    fn keeps(&self, index: usize) -> bool {
+        self.subset.keeps(self.before + index)
+    }
 }
 
 /// Codes all rows of a checked support; `each` hears of every nonzero symbol, by its index in the tensor.
@@ -268,7 +285,7 @@ impl WalkRow for All {
     }
 }
 
-impl WalkRow for Part {
+impl<K: Keeps> WalkRow for Kept<K> {
     /// Gathers a block's worth of what travels, codes it, and goes on behind it.
     #[inline(always)]
     fn row<B: Bins, S: Source, R: Row>(
@@ -284,7 +301,7 @@ impl WalkRow for Part {
         loop {
             let (mut places, mut len) = ([0; BLOCK], 0);
             while next < length && len < BLOCK {
-                if self.subset.keeps(self.before + first + next) {
+                if self.0.keeps(first + next) {
                     places[len] = next;
                     len += 1;
                 }

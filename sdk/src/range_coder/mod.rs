@@ -93,12 +93,19 @@
 //! * `U[j] = clamp(q, -2, 2)`, `C[j] += (4096 m * c >> 16) - ((C[j] * c + h) >> 16)`, `F[j] += 4 m - ((F[j] + 3) >> 2)`,
 //!   `L = F[j]`, `R += (65536 m * f >> 16) - (R * f >> 16)` with `f = f(i)`, `Q = P`, `P = m`.
 //!
+//! **Changes.** Which entries of a mask change is coded among the entries that lived, and then among those that did not, each time as a tensor of
+//! compressed rows that has only these entries, with the symbol 1 where the entry changes and 0 where it stays; where several rows always
+//! live together, as one row. It has no plain bit before it and is never plain numbers; a decoder refuses other symbols than 0 and 1.
+//! Where there are no such entries nothing is coded. After the changes of all masks of a checkpoint, cells, sets and `A` are as at the
+//! beginning.
+//!
 //! **Start.** Where both sides have one, `A` and the cells are not at first as said above, nor where a tensor of plain numbers puts them
 //! back. A start is empty, which changes nothing, or three bytes, `A` (at most `15 * 2^16`), least significant first, and then one
 //! byte for each cell that it names, in rising order: its upper four bits are a level `l` from 1 to 15, its lower four the
 //! number of cells passed over since the last one (since the first one), up to 14. The byte 15 passes over 15 cells and names none; it is
 //! not the last. A named cell has `p = round(65536 / (1 + exp(-3 (l - 8) / 4)))` and `n = 20`.
 
+mod among;
 mod binary;
 mod blocks;
 mod error;
@@ -109,6 +116,7 @@ mod row_column;
 mod start;
 mod support;
 
+pub(crate) use among::Among;
 pub use error::{CodeError, DecodeError};
 pub use optimise::{FINE, optimise};
 pub use row_column::{Decoder, Encoder, RowColumn, SCRATCH_ALIGN};

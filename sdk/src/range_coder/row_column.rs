@@ -1,7 +1,7 @@
 //! The coder as its users see it: whole tensors, modelled or plain, into one stream.
 
 use super::binary::{Bins, ByteDecoder, ByteEncoder, EndError};
-use super::blocks::{All, Part, ScratchError, Source, State, Stop, Unknown, scratch_bytes, walk};
+use super::blocks::{All, Kept, Part, ScratchError, Source, State, Stop, Unknown, scratch_bytes, walk};
 use super::{CodeError, DecodeError, DecodeTensors, EncodeTensors, EntropyCoder, Start, Support};
 use crate::checkin::parts;
 use crate::quantize::{MAX_SYMBOL, Subset};
@@ -45,17 +45,17 @@ impl EntropyCoder for RowColumn {
 
 /// Writes the tensors of one report into one stream; probabilities carry over from tensor to tensor.
 pub struct Encoder<'a> {
-    bins: ByteEncoder<'a>,
-    state: State<'a>,
-    capacity: usize,
+    pub(super) bins: ByteEncoder<'a>,
+    pub(super) state: State<'a>,
+    pub(super) capacity: usize,
     /// Live coordinates so far.
     live: usize,
     /// True once a coordinate was coded.
-    begun: bool,
+    pub(super) begun: bool,
     /// What travels of the tensors that follow; none is all.
     subset: Option<Subset>,
     /// Set by the first error; the stream is worthless from then on.
-    failed: Option<CodeError>,
+    pub(super) failed: Option<CodeError>,
 }
 
 /// What the scratch memory of one that writes lacks.
@@ -92,7 +92,7 @@ fn walk_subset<B: Bins, S: Source>(
     part: Part,
     each: impl FnMut(usize, i32),
 ) -> Result<(), Stop> {
-    walk(bins, state, support, source, part, each)
+    walk(bins, state, support, source, Kept(part), each)
 }
 
 impl<'a> Encoder<'a> {
@@ -200,11 +200,11 @@ impl EncodeTensors for Encoder<'_> {
 
 /// Reads the tensors of one stream, in the order in which they were written.
 pub struct Decoder<'a> {
-    bins: ByteDecoder<'a>,
-    state: State<'a>,
-    length: usize,
+    pub(super) bins: ByteDecoder<'a>,
+    pub(super) state: State<'a>,
+    pub(super) length: usize,
     live: usize,
-    begun: bool,
+    pub(super) begun: bool,
     subset: Option<Subset>,
     failed: Option<DecodeError>,
 }

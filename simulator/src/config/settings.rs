@@ -181,7 +181,7 @@ pub const SETTINGS: &[Setting] = &[
         "compression",
         "value_step",
         "RMS of the live params",
-        "step of the values that devices download, coded as reports are; 0.02 is a quarter of the bytes of floats, 0 sends floats",
+        "step of the values that devices download, coded as reports are, as is what changed in masks; 0.02 is a quarter of the bytes of floats, 0 sends floats",
     ),
     s("server", "optimizer", "", "`fedavg` or `fedadam`"),
     s("server", "server_rate", "", "learning rate of the server"),

@@ -1,7 +1,7 @@
 //! A checkpoint of any bytes, downloaded by a session in pieces: it trains, or names what is wrong.
 //!
 //! The first byte of the input says whether the masks come whole, as what changed in those that the device kept, or whole with
-//! coded values and a start of the coder.
+//! coded values and a start of the coder, or as coded changes with coded values.
 #![no_main]
 
 #[path = "../../host/device.rs"]
@@ -32,25 +32,28 @@ struct Case {
     kept: Option<Vec<u8>>,
 }
 
-fn cases() -> [Case; 3] {
+fn cases() -> [Case; 4] {
     // Half of the weights live, in masked dense tensors; the sparse profile reads the same patterns.
     let profile = profiles().remove(3);
     let offer = profile.round(1024).offer;
     let length = offer.checkpoint.len();
     let whole = Case { profile, plan: offer.plan, encoded: offer.plan_bytes, length, kept: None };
-    let Moved { profile, round, kept, changes, .. } = Moved::new(1024);
-    let (plan, encoded) = (round.offer.plan.clone(), round.offer.plan_bytes.clone());
-    let changes = Case { profile, plan, encoded, length: changes.len(), kept: Some(kept) };
+    let [changes, coded_changes] = [Moved::new(1024), Moved::coded(1024)].map(|moved| {
+        let Moved { profile, round, kept, changes, .. } = moved;
+        let (plan, encoded) = (round.offer.plan.clone(), round.offer.plan_bytes.clone());
+        Case { profile, plan, encoded, length: changes.len(), kept: Some(kept) }
+    });
     let coded = profiles().into_iter().find(|p| p.name == "mlp-blocks-rigl-70-coded-started").unwrap();
     let offer = coded.round(1024).offer;
     let length = offer.checkpoint.len();
-    [whole, changes, Case { profile: coded, plan: offer.plan, encoded: offer.plan_bytes, length, kept: None }]
+    let coded = Case { profile: coded, plan: offer.plan, encoded: offer.plan_bytes, length, kept: None };
+    [whole, changes, coded, coded_changes]
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    static CASES: OnceLock<[Case; 3]> = OnceLock::new();
+    static CASES: OnceLock<[Case; 4]> = OnceLock::new();
     let Some((form, bytes)) = bytes.split_first() else { return };
-    let Case { profile, plan, encoded, length, kept } = &CASES.get_or_init(cases)[usize::from(form % 3)];
+    let Case { profile, plan, encoded, length, kept } = &CASES.get_or_init(cases)[usize::from(form % 4)];
     let kept = kept.as_ref().map(|kept| KeptMask::parse(kept).unwrap());
     let base = kept.map(|kept| kept.fingerprint());
     let mut checkpoint = bytes.to_vec();

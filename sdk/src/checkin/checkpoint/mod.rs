@@ -10,13 +10,14 @@
 //! | 4 | number of values that follow, little-endian |
 //! | 4, 4 | only of form 1: fingerprints of the masks that change and of those that they become, little-endian |
 //! | per tensor | if it has a mask: of form 0 one bit per entry, row-major, least significant bit first, zero padding to a byte |
-//! | | of form 1 what changed in it, as [`write_mask_diff`](crate::model::sparsity::write_mask_diff) says |
+//! | | of form 1, unless the plan says that values are coded, what changed in it, as [`write_mask_diff`](crate::model::sparsity::write_mask_diff) says |
 //! | | then, unless the plan says that values are coded, its live values, IEEE 754 single precision, little-endian, row-major whatever the path |
 //! | of the plan | the [start](crate::range_coder::Start) of the report's coder |
-//! | to the end | only where values are coded: all of them in steps of the plan, as the [range coder](crate::range_coder) codes the tensors |
+//! | to the end | only where values are coded: of form 1 what changed in the masks, then all values in steps of the plan, in one stream of the [range coder](crate::range_coder) |
 //!
 //! A fingerprint is the XXH32 (seed 0) of the masks of all tensors that have one, as form 0 carries them, one after the other.
 
+mod coded;
 mod kept_mask;
 mod pattern;
 mod reader;
@@ -115,8 +116,8 @@ pub enum CheckpointError {
     },
     /// The start of the coder is none.
     Start(StartError),
-    /// The coded values do not decode.
-    Values(DecodeError),
+    /// What is coded, the values or what changed in the masks, does not decode.
+    Coded(DecodeError),
     /// A value is NaN or infinite.
     NotFinite {
         /// Which one, over all values.
@@ -147,7 +148,7 @@ impl core::fmt::Display for CheckpointError {
             ),
             Self::Padding { tensor } => write!(f, "mask of tensor {tensor} has bits behind its last entry"),
             Self::Start(e) => write!(f, "the checkpoint brings {e}"),
-            Self::Values(e) => write!(f, "the coded values: {e}"),
+            Self::Coded(e) => write!(f, "what is coded in the checkpoint: {e}"),
             Self::NotFinite { index } => write!(f, "value {index} of the checkpoint is not finite"),
         }
     }

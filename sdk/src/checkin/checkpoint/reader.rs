@@ -1,5 +1,6 @@
 //! The device's side of the checkpoint: a stream in pieces of any size, into the arena.
 
+use super::coded::{decode_changes, decode_values};
 use super::pattern::PatternWriter;
 use super::{
     CHANGES, CHANGES_HEADER, CheckpointError, HEADER, KeptMask, MAGIC, VERSION, WHOLE, checkpoint_len, mask_bytes,
@@ -8,8 +9,7 @@ use crate::arena::{Arena, MemoryPlan, cast};
 use crate::checkin::{Path, Values, parts};
 use crate::model::sparsity::MaskDiffReader;
 use crate::model::{Graph, Tensor, mask};
-use crate::range_coder::{DecodeError, DecodeTensors, Decoder, Start};
-use crate::report::support;
+use crate::range_coder::{DecodeTensors, Decoder, Start};
 use serde::{Deserialize, Serialize};
 
 /// What is known of a checkpoint before its first byte.
@@ -31,6 +31,11 @@ impl Download<'_> {
         if self.base.is_some() { CHANGES_HEADER } else { HEADER }
     }
 
+    /// True if what changed in masks comes with the tensors: else it is coded, and comes behind them.
+    fn has_changes(&self, tensor: &Tensor) -> bool {
+        self.base.is_some() && self.coded().is_none() && tensor.has_pattern()
+    }
+
     /// Bytes of a tensor of which the number is known before.
     const fn fixed(&self, tensor: &Tensor) -> usize {
         let mask = if self.base.is_some() { 0 } else { mask_bytes(tensor) };
@@ -45,13 +50,13 @@ impl Download<'_> {
         }
     }
 
-    /// The coded values that there is room for, bytes.
+    /// What is coded that there is room for, bytes.
     const fn room(&self) -> usize {
         self.memory.report.len()
     }
 
     /// Checks the length that the task says: with whole masks and floats there is one; changes are shorter, and have at least a byte a
-    /// mask; coded values have at least a byte, and at most what there is room for.
+    /// mask; what is coded has at least a byte, and at most what there is room for.
     pub(crate) fn check_length(&self) -> Result<(), CheckpointError> {
         let (start, got) = (self.memory.start.len(), self.length);
         let coded = self.coded().is_some();
@@ -75,7 +80,7 @@ impl Download<'_> {
     fn least(&self, tensor: usize, offset: usize) -> usize {
         let rest = self.graph.tensors.iter().skip(tensor);
         let tail = self.memory.start.len() + usize::from(self.coded().is_some());
-        offset + tail + rest.map(|t| self.fixed(t) + usize::from(self.base.is_some() && t.has_pattern())).sum::<usize>()
+        offset + tail + rest.map(|t| self.fixed(t) + usize::from(self.has_changes(t))).sum::<usize>()
     }
 }
 
@@ -123,7 +128,9 @@ impl CheckpointReader {
             return self.offset as usize == start + self.within as usize && fresh && self.result == 0;
         }
         // How long the changes before were, nobody knows any more. What counts is that nothing is written outside.
-        let possible = match graph.tensors.get(index).filter(|t| t.has_pattern()) {
+        let possible = match graph.tensors.get(index).filter(|t| from.has_changes(t)) {
+            // Coded ones are read when all is there.
+            None if from.coded().is_some() => fresh && self.live == 0 && index == graph.tensors.len(),
             None => fresh && self.live == 0,
             Some(tensor) if self.change.is_done() => {
                 self.change.is_consistent(tensor.size() as u32) && self.live == live && live > 0
@@ -170,7 +177,7 @@ impl CheckpointReader {
     /// Goes on to the next tensor of which bytes are to come: those without a mask have none where values are coded.
     fn pass_complete(&mut self, from: &Download<'_>) {
         while let Some(tensor) = from.graph.tensors.get(usize::from(self.tensor)) {
-            let settled = from.base.is_none() || !tensor.has_pattern() || self.change.is_done();
+            let settled = !from.has_changes(tensor) || self.change.is_done();
             if !settled || (self.within as usize) < from.fixed(tensor) {
                 return;
             }
@@ -362,6 +369,15 @@ impl CheckpointReader {
             arena.split([memory.row_ptrs, memory.columns, memory.local, memory.report, memory.coder]);
         let (row_ptrs, columns, local): (&mut [u32], &mut [u16], &mut [f32]) =
             (cast(row_ptrs), cast(columns), cast(local));
+        let mut decoder = None;
+        if from.coded().is_some() {
+            let coded = &coded[..self.within as usize - memory.start.len()];
+            let decoder = decoder.insert(Decoder::begin(coded, scratch).map_err(CheckpointError::Coded)?);
+            if let Some(base) = from.base {
+                decode_changes(decoder, graph, base.bits(), (row_ptrs, columns))?;
+                decoder.forget();
+            }
+        }
         if !graph.patterns_are_valid(row_ptrs, columns) {
             return Err(CheckpointError::Header);
         }
@@ -372,9 +388,9 @@ impl CheckpointReader {
                 return Err(CheckpointError::Fingerprint { expected, got: sum.get() });
             }
         }
-        if let Some(step) = from.coded() {
-            let coded = &coded[..self.within as usize - memory.start.len()];
-            decode_values(graph, (row_ptrs, columns), step, coded, scratch, local).map_err(CheckpointError::Values)?;
+        if let (Some(step), Some(mut decoder)) = (from.coded(), decoder) {
+            let read = decode_values(&mut decoder, graph, (row_ptrs, columns), step, local);
+            read.and_then(|()| decoder.finish()).map_err(CheckpointError::Coded)?;
         }
         let mut seen = 0;
         for tensor in &graph.tensors {
@@ -394,31 +410,6 @@ impl CheckpointReader {
         global.copy_from_slice(&local[..4 * graph.trained]);
         Ok(())
     }
-}
-
-/// Reads values in steps to where those of floats come.
-#[inline(never)]
-fn decode_values(
-    graph: &Graph,
-    (row_ptrs, columns): (&[u32], &[u16]),
-    step: f32,
-    coded: &[u8],
-    scratch: &mut [u8],
-    values: &mut [f32],
-) -> Result<(), DecodeError> {
-    let mut decoder = Decoder::begin(coded, scratch)?;
-    let mut before = 0;
-    for tensor in &graph.tensors {
-        let values = &mut values[tensor.range()];
-        // Only nonzero values are told.
-        values.fill(0.0);
-        let live = tensor.live(row_ptrs, columns);
-        decoder.tensor(&support(tensor, row_ptrs, columns), |index, symbol| {
-            values[live.stored_at(index - before)] = symbol as f32 * step;
-        })?;
-        before += tensor.live as usize;
-    }
-    decoder.finish()
 }
 
 /// Calls `each` with the masks of all tensors that have one, in pieces, from patterns that are valid.

@@ -1,5 +1,6 @@
 //! The server's side of the checkpoint.
 
+use super::coded::lived;
 use super::{
     CHANGES, CHANGES_HEADER, CheckpointError, HEADER, MAGIC, VERSION, WHOLE, checkpoint_len, mask_bytes, masks_len,
 };
@@ -125,7 +126,8 @@ fn no_change(part: &Part<'_>) -> impl Fn(MaskDiffError) -> CheckpointError + use
 pub struct Tail<'t> {
     /// The start of the report's coder; as long as the plan says.
     pub start: &'t [u8],
-    /// The values of all tensors, [coded](code_values), where the plan says that they are; then the tensors have none.
+    /// The values of all tensors, [coded](code_values), where the plan says that they are, with what changed in the masks before them
+    /// where these do not come whole; the tensors have neither then.
     pub values: Option<&'t [u8]>,
 }
 
@@ -154,23 +156,37 @@ impl Tail<'_> {
 }
 
 /// Codes the values of a checkpoint that [`write_checkpoint`] wrote, each rounded to the nearest multiple of `step`, to the front of
-/// `out`; gives their length. `symbols` has room for all live values; `row_ptrs` and `columns` are the patterns of its masks; `scratch`
-/// is as for an [`Encoder`].
+/// `out`; with a `base`, as [`write_changes`] has it, what changed in the masks before them. Gives the length, and how much of it, to about
+/// two bytes, the changes take. `symbols` has room for all live values; `row_ptrs` and `columns` are the patterns of its masks;
+/// `scratch` is as for an [`Encoder`].
 ///
 /// # Errors
-/// [`CodeError`]: a value beyond the largest symbol, or lengths and patterns of another model.
+/// [`CodeError`]: no room, a value beyond the largest symbol, or lengths and patterns of another model.
 pub fn code_values(
     (graph, row_ptrs, columns): (&Graph, &[u32], &[u16]),
-    whole: &[u8],
+    (whole, base): (&[u8], Option<&[u8]>),
     step: f32,
     symbols: &mut [i32],
     scratch: &mut [u8],
     out: &mut [u8],
-) -> Result<usize, CodeError> {
+) -> Result<(usize, usize), CodeError> {
     let mut encoder = Encoder::begin(out, scratch)?;
     let length = |expected: usize, got: usize| CodeError::Length { expected, got };
-    let parts = parts(graph, whole).map_err(|_| length(checkpoint_len(graph), whole.len()))?;
-    for part in parts {
+    let all = || parts(graph, whole).map_err(|_| length(checkpoint_len(graph), whole.len()));
+    let mut changes = 0;
+    if let Some(mut rest) = base {
+        for part in all()?.filter(|part| part.tensor.has_pattern()) {
+            let short = length(part.mask.len(), rest.len());
+            let (old, after) = rest.split_at_checked(part.mask.len()).ok_or(short)?;
+            rest = after;
+            let lived = lived(part.tensor, old);
+            encoder.changes(lived, part.mask)?;
+            encoder.changes(lived.others(), part.mask)?;
+        }
+        encoder.forget();
+        changes = encoder.position();
+    }
+    for part in all()? {
         let live = part.tensor.live as usize;
         let got = symbols.len();
         let symbols = symbols.get_mut(..live).ok_or(length(live, got))?;
@@ -179,7 +195,7 @@ pub fn code_values(
         }
         encoder.tensor(&support(part.tensor, row_ptrs, columns), symbols)?;
     }
-    encoder.finish()
+    Ok((encoder.finish()?, changes))
 }
 
 /// Length of the document that [`write_whole`] writes, bytes.
@@ -224,7 +240,7 @@ pub fn changes_len(graph: &Graph, whole: &[u8], base: &[u8], tail: Tail<'_>) -> 
         rest = after;
         if part.tensor.has_pattern() {
             let (old, new) = masks_of(&part, old)?;
-            length += mask_diff_len(old, new).map_err(no_change(&part))?;
+            length += if tail.values.is_some() { 0 } else { mask_diff_len(old, new).map_err(no_change(&part))? };
         }
         length += tail.own(&part).len();
     }
@@ -258,7 +274,7 @@ pub fn write_changes(
     for part in parts(graph, whole)? {
         let (old, after) = rest.split_at(part.mask.len());
         rest = after;
-        if part.tensor.has_pattern() {
+        if part.tensor.has_pattern() && tail.values.is_none() {
             let (old, new) = masks_of(&part, old)?;
             at += write_mask_diff(old, new, &mut out[at..]).map_err(no_change(&part))?;
         }

@@ -9,6 +9,8 @@
 //! enough. A varint is LEB128 in its shortest form: 7 bits a byte, least significant group first, the high bit set in all
 //! but the last. The first index is its own gap; each later one is the index before, plus the gap, plus 1: no index can come
 //! twice or out of order, so one change has one form. The number of params is not in the bytes; both sides know it.
+//!
+//! Where values travel coded, so do the changes: see [`range_coder`](crate::range_coder).
 
 use super::Bitmap;
 use super::bitmap::bits;

@@ -1,6 +1,7 @@
 //! The forms of a round's checkpoint: whole masks for everybody, changes for devices that kept the masks of an earlier round.
 
 use super::offer::payload_of;
+use super::tail::Behind;
 use siskin::checkin::{CheckpointError, Tail, changes_len, checkpoint_masks, write_changes};
 use siskin::model::sparsity::{Bitmap, mask_diff_len};
 use siskin::model::{Graph, Tensor};
@@ -123,22 +124,34 @@ impl Changes {
         self.base.fingerprint
     }
 
-    /// The checkpoint and its frames, if they are shorter than that. `whole` has all tensors as they are, `tail` comes behind them.
+    /// The checkpoint and its frames, if they are shorter than that. `whole` has all tensors as they are; `tail` makes of the masks that
+    /// change what comes behind the tensors and, if these changes are coded in it, how many bytes they take.
     pub(super) fn get(
         &self,
         (round, graph): (u32, &Graph),
-        (whole, tail, shorter_than): (&[u8], Tail<'_>, usize),
+        (whole, shorter_than): (&[u8], usize),
+        tail: impl FnOnce(&[u8]) -> Option<(Behind, Option<usize>)>,
         now: &Mask,
         max_frame: usize,
     ) -> Option<(&[u8], &Form)> {
         let make = || {
             let base = &self.base.bits;
+            let (behind, coded) = tail(base)?;
+            let tail = behind.tail();
             let length = changes_len(graph, whole, base, tail).ok().filter(|length| *length < shorter_than)?;
             let mut bytes = vec![0; length];
             write_changes(graph, whole, base, tail, &mut bytes).ok()?;
-            let both = self.base.parts().zip(now.parts());
-            let coded: Option<Vec<usize>> = both.map(|(old, new)| mask_diff_len(old, new).ok()).collect();
-            let masks = ranges(graph, length, tail, &coded?);
+            let masks = match coded {
+                None => {
+                    let both = self.base.parts().zip(now.parts());
+                    let lengths: Option<Vec<usize>> = both.map(|(old, new)| mask_diff_len(old, new).ok()).collect();
+                    ranges(graph, length, tail, &lengths?)
+                }
+                Some(changes) => {
+                    let first = length - tail.len() + tail.start.len();
+                    [(first, first + changes)].map(|(from, to)| from..to).to_vec()
+                }
+            };
             let form = Form::new(round, Some(self.base.fingerprint), &bytes, masks, max_frame);
             Some((bytes, form))
         };

@@ -103,7 +103,7 @@ impl Offer {
                 row_ptrs.push((columns.len() - first) as u32);
             }
         }
-        let values = coded(&plan, (&graph, &row_ptrs, &columns), (&source, max_frame));
+        let values = coded(&plan, (&graph, &row_ptrs, &columns), (&source, None), max_frame).map(|(values, _)| values);
         if values.is_none() {
             plan.values = Values::Floats;
         }
@@ -153,12 +153,15 @@ impl Offer {
         let changes = self.changes.iter().find(|changes| changes.base() == base)?;
         let source = self.source.as_ref().unwrap_or(&self.checkpoint);
         let shorter_than = self.checkpoint.len();
-        changes.get(
-            (self.plan.round, &self.graph),
-            (source, self.behind.tail(), shorter_than),
-            &self.mask,
-            self.max_frame,
-        )
+        let tail = |base: &[u8]| match &self.behind.values {
+            None => Some((Behind::new(&self.behind.start, None), None)),
+            Some(_) => {
+                let patterns = (&self.graph, &self.row_ptrs[..], &self.columns[..]);
+                let (values, changes) = coded(&self.plan, patterns, (source, Some(base)), self.max_frame)?;
+                Some((Behind::new(&self.behind.start, Some(values)), Some(changes)))
+            }
+        };
+        changes.get((self.plan.round, &self.graph), (source, shorter_than), tail, &self.mask, self.max_frame)
     }
 
     /// What the coder of reports begins with.

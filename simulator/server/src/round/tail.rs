@@ -12,7 +12,7 @@ use siskin::report::supports;
 #[derive(Debug, Default)]
 pub(super) struct Behind {
     pub(super) start: Vec<u8>,
-    values: Option<Vec<u8>>,
+    pub(super) values: Option<Vec<u8>>,
 }
 
 impl Behind {
@@ -49,20 +49,23 @@ pub(super) fn step_of(settings: &Settings, model: &GlobalModel) -> Option<f32> {
     Some(step).filter(|step| (1e-20..=1e12).contains(step))
 }
 
-/// The values of `source`, coded, if that is shorter than floats and devices have room for it.
+/// The values of `source`, coded, with what changed in the masks since `base` before them if there is one: if that is shorter than
+/// floats and devices have room for it. Gives how many bytes the changes take, too.
 pub(super) fn coded(
     plan: &Plan,
     (graph, row_ptrs, columns): (&Graph, &[u32], &[u16]),
-    (source, max_frame): (&[u8], usize),
-) -> Option<Vec<u8>> {
+    (source, base): (&[u8], Option<&[u8]>),
+    max_frame: usize,
+) -> Option<(Vec<u8>, usize)> {
     let Values::Coded { step } = plan.values else { return None };
     let widest = graph.tensors.iter().map(|t| t.cols).max().unwrap_or(0);
     let mut scratch = vec![0; RowColumn::required_scratch(widest)];
-    let (mut symbols, mut out) = (vec![0; graph.values], vec![0; RowColumn::encoded_bound(graph.values)]);
-    let length = code_values((graph, row_ptrs, columns), source, step, &mut symbols, &mut scratch, &mut out).ok()?;
-    out.truncate(length);
     let room = MemoryPlan::new(plan, graph, max_frame).report.len();
-    (length <= room && length < 4 * graph.values).then_some(out)
+    let (mut symbols, mut out) = (vec![0; graph.values], vec![0; room]);
+    let patterns = (graph, row_ptrs, columns);
+    let (length, changes) = code_values(patterns, (source, base), step, &mut symbols, &mut scratch, &mut out).ok()?;
+    out.truncate(length);
+    (length < 4 * graph.values).then_some((out, changes))
 }
 
 /// Learns from the reports of one round what the coders of the next may begin with.

@@ -139,8 +139,8 @@ fn with_tail<'a>(
         let widest = graph.tensors.iter().map(|t| t.cols).max().unwrap_or(0);
         let scratch = pieces.take::<u8>(RowColumn::required_scratch(widest))?;
         let (symbols, out) = (pieces.take(graph.values)?, pieces.take(RowColumn::encoded_bound(graph.values))?);
-        let length = code_values((graph, row_ptrs, columns), source, step, symbols, scratch, out);
-        tail.values = Some(&out[..length.map_err(|_| "coding the values")?]);
+        let length = code_values((graph, row_ptrs, columns), (source, None), step, symbols, scratch, out);
+        tail.values = Some(&out[..length.map_err(|_| "coding the values")?.0]);
     }
     if tail.is_empty() {
         return Ok(source);

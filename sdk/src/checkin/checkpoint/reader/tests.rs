@@ -7,7 +7,7 @@ use crate::checkin::{
     write_changes, write_checkpoint, write_whole,
 };
 use crate::model::sparsity::MaskDiffError;
-use crate::range_coder::{EntropyCoder, RowColumn};
+use crate::range_coder::{DecodeError, EntropyCoder, RowColumn};
 use bytemuck::cast_slice_mut;
 use proptest::prelude::*;
 use std::{vec, vec::Vec};
@@ -236,10 +236,11 @@ fn read_tail(
     let columns: Vec<u16> = (0..900).filter(|i| mask[i / 8] >> (i % 8) & 1 == 1).map(|i| (i % 300) as u16).collect();
     let rows = |row: usize| (0..300 * row).filter(|i| mask[i / 8] >> (i % 8) & 1 == 1).count() as u32;
     let row_ptrs: Vec<u32> = (0..4).map(rows).collect();
-    let (mut symbols, mut coded) = ([0; 7], [0; 64]);
+    let (mut symbols, mut coded) = ([0; 7], [0; 128]);
     let mut scratch = vec![0u32; RowColumn::required_scratch(300).div_ceil(4)];
     let scratch = cast_slice_mut(&mut scratch);
-    let length = code_values((graph, &row_ptrs, &columns), &whole, STEP, &mut symbols, scratch, &mut coded).unwrap();
+    let patterns = (graph, &row_ptrs[..], &columns[..]);
+    let (length, _) = code_values(patterns, (&whole, base), STEP, &mut symbols, scratch, &mut coded).unwrap();
     let tail = Tail { start: &START, values: Some(&coded[..length]) };
     let mut bytes =
         vec![0; base.map_or(whole_len(graph, tail), |base| changes_len(graph, &whole, base, tail).unwrap())];
@@ -249,8 +250,8 @@ fn read_tail(
     }
     change(&mut bytes);
     // The report, and the coder's memory behind it.
-    let report = Region::new(64, 64);
-    let coder = Region::new(128, RowColumn::required_scratch(300));
+    let report = Region::new(64, 128);
+    let coder = Region::new(192, RowColumn::required_scratch(300));
     let memory = MemoryPlan { start: Region::new(24, 4), report, coder, ..memory() };
     let mut lent = Memory::<16384>::new();
     let mut arena = Arena::new(lent.bytes()).unwrap();
@@ -272,10 +273,10 @@ fn damaged_tails_are_named() {
     // Behind header and mask; the dense bias has no bytes of its own.
     let start = 16 + 113;
     assert!(matches!(wrong(&|b| b[start + 3] = 0x0e), CheckpointError::Start(e) if e.position == 3));
-    assert!(matches!(wrong(&|b| b.push(0)), CheckpointError::Values(DecodeError::Trailing { .. })));
-    assert!(matches!(wrong(&|b| b.truncate(b.len() - 1)), CheckpointError::Values(_)));
+    assert!(matches!(wrong(&|b| b.push(0)), CheckpointError::Coded(DecodeError::Trailing { .. })));
+    assert!(matches!(wrong(&|b| b.truncate(b.len() - 1)), CheckpointError::Coded(_)));
     assert!(matches!(wrong(&|b| b.truncate(start + 4)), CheckpointError::Length { expected: 134, got: 133 }));
-    assert!(matches!(wrong(&|b| b.extend([0; 80])), CheckpointError::Length { expected: 197, .. }));
+    assert!(matches!(wrong(&|b| b.extend([0; 140])), CheckpointError::Length { expected: 261, .. }));
 }
 
 /// Four different entries.
@@ -309,6 +310,32 @@ proptest! {
             prop_assert_eq!(*got, values.as_received(sent));
             prop_assert!((got - sent).abs() <= STEP / 2.0 * 1.0001);
         }
+    }
+
+    /// Any bytes of coded changes and values, in any pieces: an error, or patterns that are valid (which `finish` checks).
+    #[test]
+    fn hostile_coded_changes_never_panic(
+        bytes in prop::collection::vec(any::<u8>(), 1..40), old in four(), new in four(), piece in 1usize..40,
+    ) {
+        let graph = wide();
+        let (old, new) = (wide_mask(old), wide_mask(new));
+        let replace = |all: &mut Vec<u8>| {
+            all.truncate(24 + START.len());
+            all.extend_from_slice(&bytes);
+        };
+        let _ = read_tail(&graph, (&new, Some(&old)), piece, replace);
+    }
+
+    /// A mask of any number of entries becomes one of four.
+    #[test]
+    fn coded_changes_of_other_numbers_of_entries(old in prop::collection::btree_set(0usize..900, 0..40), new in four()) {
+        let graph = wide();
+        let mut before = wide_mask([0; 4]);
+        before[0] = 0;
+        old.iter().for_each(|i| before[i / 8] |= 1 << (i % 8));
+        let new = wide_mask(new);
+        let whole = read_tail(&graph, (&new, None), 50, |_| ()).unwrap();
+        prop_assert_eq!(read_tail(&graph, (&new, Some(&before)), 50, |_| ()).unwrap(), whole);
     }
 
     /// Any bytes behind the header, in any pieces: an error, or patterns that are valid (which `finish` checks).
