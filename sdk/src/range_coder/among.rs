@@ -83,7 +83,7 @@ impl Encoder<'_> {
         if among.is_empty() {
             return Ok(());
         }
-        self.begun = true;
+        (self.begun, self.fresh) = (true, false);
         let source = Changed { among, new };
         let walked = walk(&mut self.bins, &mut self.state, &among.support(), source, Kept(among), |_, _| ());
         if walked.is_err() || self.bins.over() {
@@ -95,6 +95,7 @@ impl Encoder<'_> {
     /// Goes on as at the beginning of the stream.
     pub(crate) fn forget(&mut self) {
         self.state.model.reset();
+        self.fresh = true;
     }
 
     /// Bytes so far, give or take the two of the end.
@@ -104,15 +105,16 @@ impl Encoder<'_> {
 }
 
 impl Decoder<'_> {
-    /// Reads which of the entries change and calls `each` with their indices, rising.
-    pub(crate) fn changes(&mut self, among: Among<'_>, mut each: impl FnMut(usize)) -> Result<(), DecodeError> {
+    /// Reads which of the entries change and calls `each` with their indices, rising. One copy for whatever is called: it is large.
+    #[inline(never)]
+    pub(crate) fn changes(&mut self, among: Among<'_>, each: &mut dyn FnMut(usize)) -> Result<(), DecodeError> {
         if let Some((expected, got)) = self.state.too_narrow(among.cols as u32) {
             return Err(DecodeError::Scratch { expected, got });
         }
         if among.is_empty() {
             return Ok(());
         }
-        self.begun = true;
+        (self.begun, self.fresh) = (true, false);
         let mut strange = None;
         let each = |index, symbol| {
             if symbol == 1 {
@@ -134,5 +136,6 @@ impl Decoder<'_> {
     /// As [`Encoder::forget`].
     pub(crate) fn forget(&mut self) {
         self.state.model.reset();
+        self.fresh = true;
     }
 }

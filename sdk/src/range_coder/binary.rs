@@ -44,6 +44,14 @@ impl EncoderState {
     pub(super) fn position(&self) -> usize {
         self.written + self.pending + usize::from(self.held.is_some())
     }
+
+    /// Bits of the stream so far, in 1/16, to compare two ways to write it.
+    pub(super) fn bits(&self) -> usize {
+        let zeros = self.range.leading_zeros();
+        // The digits below the highest one are nearly the fraction of the logarithm.
+        let below = (self.range << zeros) >> 27 & 15;
+        128 * self.position() + 16 * zeros as usize - below as usize + 16
+    }
 }
 
 impl<'a> ByteEncoder<'a> {

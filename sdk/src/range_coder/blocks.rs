@@ -232,9 +232,9 @@ pub(super) fn walk<B: Bins, S: Source, W: WalkRow>(
                 way.row(bins, state, DenseRow, (row * cols, cols), &source, &mut each)?;
             }
         }
-        Support::Csr { row_ptr, cols, .. } => sparse_rows(bins, state, (row_ptr, cols, 1), &source, way, &mut each)?,
-        Support::Blocks { row_ptr, cols, height, .. } => {
-            sparse_rows(bins, state, (row_ptr, cols, height as usize), &source, way, &mut each)?;
+        // One copy of the rows' code for both: it is large.
+        Support::Csr { row_ptr, cols, .. } | Support::Blocks { row_ptr, cols, .. } => {
+            sparse_rows(bins, state, (row_ptr, cols, support.height()), &source, way, &mut each)?;
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ const FURTHEST: i32 = 2816;
 /// Longest memory of a cell, in decisions.
 const LONGEST: usize = 80;
 /// Rates of adaptation, in 1/65536, by number of decisions seen: from 2/3 down to `1 / (LONGEST + 1.5)`.
-const RATE: [u16; LONGEST + 1] = {
+pub(super) const RATE: [u16; LONGEST + 1] = {
     let mut table = [0; LONGEST + 1];
     let mut n = 0;
     while n <= LONGEST {

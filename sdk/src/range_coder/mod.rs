@@ -44,11 +44,17 @@
 //! **Subset.** Where only a part of the coordinates travels ([`Subset`](crate::quantize::Subset)), the others are coded as if they did
 //! not live: the stream is that of compressed rows with only those that travel.
 //!
-//! **Tensor.** One with live coordinates starts with a plain bit. 1: all symbols as plain numbers `q + 2^24` of 25 bits,
-//! most significant first, in groups of 8, 8, 8 and 1 bits; before that cells, sets and `A` are as at the beginning. 0: the
-//! rows, as follows, with `C[j] = A >> 4` (slow average of column `j`, in 1/4096), `F[j] = 0` (fast average, in 1/16),
-//! `V[j] = 0` (vote), `U[j] = 0` (symbol above) for all columns `j` before the first. An encoder takes 1 where 0 would be
-//! too long.
+//! **Tensor.** One with live coordinates starts with a plain bit. 0: the rows, as follows, with `C[j] = A >> 4` (slow average of
+//! column `j`, in 1/4096), `F[j] = 0` (fast average, in 1/16), `V[j] = 0` (vote), `U[j] = 0` (symbol above) for all columns `j`
+//! before the first. 1: before anything else cells, sets and `A` are as at the beginning. If fewer than 1,000 coordinates live and no tensor
+//! was coded by rows since cells, sets and `A` were last as at the beginning, a second plain bit follows: 0 is a tensor without
+//! contexts. Else, or after 1: all symbols as plain numbers `q + 2^24` of 25 bits, most significant first, in groups of 8, 8, 8 and 1 bits.
+//! An encoder takes what is shortest of rows and no contexts, and plain numbers where that would be too long.
+//!
+//! **Without contexts.** 48 cells of the tensor's own; a decision is coded with the `p` of one cell, which then moves as above with
+//! `limit` 80. A symbol of magnitude `m < 2^24` with `d = bits(m)` binary digits: for `k = 0, 1, ...`: "`d > k`", cell `k`, up
+//! to the first `false` or 24 `true`s. If `d > 0`: if `d > 1`, the digit below the highest, cell `23 + d`, `true` being 1; the
+//! digits below that, most significant first, plain, in groups of 8, the last group shorter; a plain bit that is 1 if negative.
 //!
 //! **Row** `r` (from 0). `A` is the average magnitude of all before (in 1/65536; first 0, outlives tensors). A row starts
 //! with `R = A` (its average, in 1/65536), `B = A >> 4` (sum in a block, in 1/256), `P = Q = 0` (the last two magnitudes),
@@ -112,6 +118,7 @@ mod error;
 mod mixer;
 mod model;
 mod optimise;
+mod order_zero;
 mod row_column;
 mod start;
 mod support;

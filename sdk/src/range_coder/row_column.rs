@@ -1,7 +1,8 @@
 //! The coder as its users see it: whole tensors, modelled or plain, into one stream.
 
-use super::binary::{Bins, ByteDecoder, ByteEncoder, EndError};
+use super::binary::{Bins, ByteDecoder, ByteEncoder, EncoderState, EndError};
 use super::blocks::{All, Kept, Part, ScratchError, Source, State, Stop, Unknown, scratch_bytes, walk};
+use super::order_zero::OrderZero;
 use super::{CodeError, DecodeError, DecodeTensors, EncodeTensors, EntropyCoder, Start, Support};
 use crate::checkin::parts;
 use crate::quantize::{MAX_SYMBOL, Subset};
@@ -10,6 +11,8 @@ use crate::quantize::{MAX_SYMBOL, Subset};
 pub const SCRATCH_ALIGN: usize = 4;
 /// Bits of a symbol that is written as it is: `symbol + 2^24`, 0 being invalid.
 const RAW_BITS: usize = 25;
+/// Tensors of fewer coordinates may do without contexts.
+const SMALL: usize = 1000;
 
 /// Adaptive binary range coder whose contexts are the activity of row and column; see the [module](super).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +27,7 @@ impl EntropyCoder for RowColumn {
         scratch_bytes(max_cols)
     }
 
-    /// `ceil(27/8 * live) + 8`: where adaptation does not pay, a tensor is written with 25 bits a symbol and 1 a tensor; the
+    /// `ceil(27/8 * live) + 8`: where adaptation does not pay, a tensor is written with 25 bits a symbol and at most 2 a tensor; the
     /// range coder itself loses less than 1/1000 bit a symbol, and one bit stays spare.
     fn encoded_bound(live: usize) -> usize {
         if live == 0 {
@@ -52,6 +55,8 @@ pub struct Encoder<'a> {
     live: usize,
     /// True once a coordinate was coded.
     pub(super) begun: bool,
+    /// True while the contexts have learned nothing.
+    pub(super) fresh: bool,
     /// What travels of the tensors that follow; none is all.
     subset: Option<Subset>,
     /// Set by the first error; the stream is worthless from then on.
@@ -104,7 +109,7 @@ impl<'a> Encoder<'a> {
     pub fn begin(out: &'a mut [u8], scratch: &'a mut [u8]) -> Result<Self, CodeError> {
         let state = State::new(scratch).map_err(scratch_error)?;
         let (capacity, bins) = (out.len(), ByteEncoder::new(out));
-        Ok(Self { capacity, bins, state, live: 0, begun: false, subset: None, failed: None })
+        Ok(Self { capacity, bins, state, live: 0, begun: false, fresh: true, subset: None, failed: None })
     }
 
     /// Begins with what a server learned of earlier streams; before the first tensor. The decoder must begin with the same.
@@ -136,23 +141,42 @@ impl<'a> Encoder<'a> {
             return Ok(());
         }
         self.begun = true;
-        let back = self.bins.state();
+        let (back, limit) = (self.bins.state(), unmodelled(kept));
+        let fits = |state: EncoderState| state.position() - back.position() < limit;
+        let travels = |index: &usize| subset.is_none_or(|subset| subset.keeps(before + index));
+        let all = || symbols.iter().copied().enumerate().filter(|(index, _)| travels(index));
+        // Only contexts that know nothing can be put back to what they were.
+        let small = self.fresh && kept < SMALL;
+        let bare = small.then(|| {
+            order_zero(&mut self.bins, all());
+            let bare = self.bins.state();
+            self.bins.rewind(back);
+            bare
+        });
         self.bins.plain(0, 1);
         let walked = walk_part(&mut self.bins, &mut self.state, support, symbols, (subset, before), |_, _| ());
         if let Err(Stop::Range(index)) = walked {
             return Err(CodeError::Symbol { index: self.live + index, got: symbols[index] });
         }
-        if walked.is_err() || self.bins.state().position() - back.position() > modelled_limit(kept) {
-            // Either it is longer than unmodelled symbols are or the slice is full; in both cases those may still fit.
+        let modelled = self.bins.state();
+        self.fresh = walked.is_err() || !fits(modelled);
+        let bare = bare.filter(|bare| fits(*bare) && (self.fresh || bare.bits() < modelled.bits()));
+        if self.fresh || bare.is_some() {
+            self.fresh = true;
             self.bins.rewind(back);
             self.state.model.reset();
-            self.bins.plain(1, 1);
-            let travels = |index: &usize| subset.is_none_or(|subset| subset.keeps(before + index));
-            for (index, &symbol) in symbols.iter().enumerate().filter(|(index, _)| travels(index)) {
-                if symbol.unsigned_abs() > MAX_SYMBOL as u32 {
-                    return Err(CodeError::Symbol { index: self.live + index, got: symbol });
+            if let Some((index, got)) = all().find(|(_, symbol)| symbol.unsigned_abs() > MAX_SYMBOL as u32) {
+                return Err(CodeError::Symbol { index: self.live + index, got });
+            }
+            if bare.is_some() {
+                order_zero(&mut self.bins, all());
+            } else {
+                // Either the model's is longer than unmodelled symbols are or the slice is full; in both cases those may still fit.
+                self.bins.plain(1, 1);
+                if small {
+                    self.bins.plain(1, 1);
                 }
-                plain_symbol(&mut self.bins, symbol);
+                all().for_each(|(_, symbol)| _ = plain_symbol(&mut self.bins, symbol));
             }
         }
         self.live = self.live.saturating_add(symbols.len());
@@ -160,10 +184,17 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Bytes by which a modelled tensor may move the encoder's position: as a byte is at most 8 bits off either way, the tensor
-/// then takes at most 27 bits a symbol.
-fn modelled_limit(live: usize) -> usize {
-    (live.saturating_mul(3) + live / 8 * 3 + live % 8 * 3 / 8).saturating_sub(1)
+/// Bytes of plain symbols. As the encoder's position is at most 8 bits off either way, what moves it by less takes at most 27 bits a symbol.
+fn unmodelled(live: usize) -> usize {
+    live.saturating_mul(3) + live / 8 * 3 + live % 8 * 3 / 8
+}
+
+/// A tensor without contexts.
+fn order_zero(bins: &mut ByteEncoder<'_>, symbols: impl Iterator<Item = (usize, i32)>) {
+    bins.plain(1, 1);
+    bins.plain(0, 1);
+    let mut cells = OrderZero::NEW;
+    symbols.for_each(|(_, symbol)| _ = cells.symbol(bins, symbol));
 }
 
 /// Codes a symbol in [`RAW_BITS`] equiprobable bits, most significant first.
@@ -205,6 +236,7 @@ pub struct Decoder<'a> {
     pub(super) length: usize,
     live: usize,
     pub(super) begun: bool,
+    pub(super) fresh: bool,
     subset: Option<Subset>,
     failed: Option<DecodeError>,
 }
@@ -220,7 +252,7 @@ impl<'a> Decoder<'a> {
             ScratchError::Misaligned => DecodeError::Misaligned { expected: SCRATCH_ALIGN },
         })?;
         let (length, bins) = (bytes.len(), ByteDecoder::new(bytes));
-        Ok(Self { length, bins, state, live: 0, begun: false, subset: None, failed: None })
+        Ok(Self { length, bins, state, live: 0, begun: false, fresh: true, subset: None, failed: None })
     }
 
     /// As [`Encoder::starting`].
@@ -249,7 +281,10 @@ impl<'a> Decoder<'a> {
         }
         self.begun = true;
         let over = DecodeError::Truncated { position: self.length };
+        let kept = subset.map_or(live, |subset| subset.count(first, live));
+        let travels = |index: &usize| subset.is_none_or(|subset| subset.keeps(*index));
         if self.bins.plain(0, 1) == 0 {
+            self.fresh = false;
             let each = |index, symbol| each(first + index, symbol);
             walk_part(&mut self.bins, &mut self.state, support, Unknown, (subset, first), each).map_err(|stop| {
                 match stop {
@@ -258,10 +293,14 @@ impl<'a> Decoder<'a> {
                 }
             })?;
         } else {
+            let mut cells = (self.fresh && kept < SMALL && self.bins.plain(0, 1) == 0).then_some(OrderZero::NEW);
             self.state.model.reset();
-            let travels = |index: &usize| subset.is_none_or(|subset| subset.keeps(*index));
+            self.fresh = true;
             for index in (first..end).filter(travels) {
-                let symbol = plain_symbol(&mut self.bins, 0);
+                let symbol = match &mut cells {
+                    Some(cells) => cells.symbol(&mut self.bins, 0),
+                    None => plain_symbol(&mut self.bins, 0),
+                };
                 if symbol < -MAX_SYMBOL {
                     return Err(DecodeError::Symbol { index, position: self.bins.position() });
                 }

@@ -123,6 +123,14 @@ impl<'a> Support<'a> {
         }
     }
 
+    /// Rows that share a list of columns.
+    pub(super) fn height(&self) -> usize {
+        match *self {
+            Self::Blocks { height, .. } => height as usize,
+            Self::Dense { .. } | Self::Csr { .. } => 1,
+        }
+    }
+
     /// Checks what the variants' documentation promises; linear in the size of the slices.
     ///
     /// # Errors

@@ -25,9 +25,9 @@ pub(super) fn decode_changes(
         let columns = &mut columns[tensor.cols_at as usize..][..tensor.pattern_columns()];
         let (lived, cols, expected) = (lived(tensor, own), tensor.cols as usize, columns.len());
         let mut left = Survivors { lived, old: own, cols, row_ptrs, columns, place: 0, live: 0 };
-        decoder.changes(lived, |place| left.dies(place)).map_err(CheckpointError::Coded)?;
+        decoder.changes(lived, &mut |place| left.dies(place)).map_err(CheckpointError::Coded)?;
         let mut all = left.then_born();
-        decoder.changes(lived.others(), |place| all.born(place)).map_err(CheckpointError::Coded)?;
+        decoder.changes(lived.others(), &mut |place| all.born(place)).map_err(CheckpointError::Coded)?;
         let got = all.finish();
         if got != expected {
             let got = (got * tensor.pattern_height()) as u32;
