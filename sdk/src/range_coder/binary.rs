@@ -50,7 +50,7 @@ impl EncoderState {
         let zeros = self.range.leading_zeros();
         // The digits below the highest one are nearly the fraction of the logarithm.
         let below = (self.range << zeros) >> 27 & 15;
-        128 * self.position() + 16 * zeros as usize - below as usize + 16
+        128 * self.position() + 16 * (zeros as usize + 1) - below as usize
     }
 }
 

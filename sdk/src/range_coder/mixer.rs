@@ -17,9 +17,9 @@ const HEAVIEST: i32 = 131_071;
 const FURTHEST: i32 = 2816;
 
 /// Longest memory of a cell, in decisions.
-const LONGEST: usize = 80;
+pub(super) const LONGEST: usize = 80;
 /// Rates of adaptation, in 1/65536, by number of decisions seen: from 2/3 down to `1 / (LONGEST + 1.5)`.
-pub(super) const RATE: [u16; LONGEST + 1] = {
+const RATE: [u16; LONGEST + 1] = {
     let mut table = [0; LONGEST + 1];
     let mut n = 0;
     while n <= LONGEST {
@@ -77,6 +77,16 @@ pub(super) const SQUASH: [u16; 704] = {
     table
 };
 
+/// The probability `p` of a cell that has seen `count` decisions before, after one more: its distance from certainty shrinks.
+#[inline(always)]
+pub(super) fn adapted(p: u16, count: u8, bit: bool) -> u16 {
+    // `x ^ 0xffff` is `65535 - x`.
+    let mirror = if bit { 0xffff } else { 0 };
+    let distance = p ^ mirror;
+    let rate = u32::from(RATE[usize::from(count).min(LONGEST)]);
+    (distance - ((u32::from(distance) * rate) >> 16) as u16) ^ mirror
+}
+
 /// How a kind of decision learns.
 #[derive(Clone, Copy)]
 pub(super) struct Pace {
@@ -125,14 +135,10 @@ impl<const CELLS: usize, const SETS: usize> Mixer<'_, CELLS, SETS> {
             let change = (input * error + (1 << (pace.shift - 1))) >> pace.shift;
             *weight = (*weight + change).clamp(-HEAVIEST, HEAVIEST);
         }
-        // The distance from certainty shrinks; `x ^ 0xffff` is `65535 - x`.
-        let mirror = if bit { 0xffff } else { 0 };
         for (cell, p) in cells.into_iter().zip(chances) {
             let count = &mut self.counts[cell];
-            let rate = u32::from(RATE[usize::from(*count).min(LONGEST)]);
+            self.chances[cell] = adapted(p, *count, bit);
             *count += u8::from(*count < pace.limit);
-            let distance = p ^ mirror;
-            self.chances[cell] = (distance - ((u32::from(distance) * rate) >> 16) as u16) ^ mirror;
         }
         bit
     }

@@ -1,7 +1,7 @@
 //! Symbols without contexts, for tensors that are over before contexts have been learned: the [module](super)'s "Without contexts".
 
 use super::binary::Bins;
-use super::mixer::RATE;
+use super::mixer::{LONGEST, adapted};
 
 /// Binary digits of the largest magnitude.
 const DIGITS: usize = 24;
@@ -21,12 +21,8 @@ impl OrderZero {
     fn decide<B: Bins>(&mut self, bins: &mut B, cell: usize, bit: bool) -> bool {
         let (chance, count) = (&mut self.chances[cell], &mut self.counts[cell]);
         let bit = bins.bin((*chance).into(), bit);
-        // The distance from certainty shrinks; `x ^ 0xffff` is `65535 - x`.
-        let mirror = if bit { 0xffff } else { 0 };
-        let distance = *chance ^ mirror;
-        let rate = u32::from(RATE[usize::from(*count)]);
-        *chance = (distance - ((u32::from(distance) * rate) >> 16) as u16) ^ mirror;
-        *count += u8::from(usize::from(*count) + 1 < RATE.len());
+        *chance = adapted(*chance, *count, bit);
+        *count += u8::from(usize::from(*count) < LONGEST);
         bit
     }
 

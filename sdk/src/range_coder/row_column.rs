@@ -275,13 +275,13 @@ impl<'a> Decoder<'a> {
         let (first, live) = (self.live, support.live());
         let Some(end) = first.checked_add(live) else { return Err(DecodeError::TooLong { position: first }) };
         let subset = self.subset.filter(|_| parts::SUBSET.here);
-        if subset.map_or(live, |subset| subset.count(first, live)) == 0 {
+        let kept = subset.map_or(live, |subset| subset.count(first, live));
+        if kept == 0 {
             self.live = end;
             return Ok(());
         }
         self.begun = true;
         let over = DecodeError::Truncated { position: self.length };
-        let kept = subset.map_or(live, |subset| subset.count(first, live));
         let travels = |index: &usize| subset.is_none_or(|subset| subset.keeps(*index));
         if self.bins.plain(0, 1) == 0 {
             self.fresh = false;

@@ -76,15 +76,15 @@ fn independent_symbols_are_no_longer_than_without_contexts() {
     }
 }
 
-/// Where contexts have learned, a tensor of few coordinates has no flag for the other way.
+/// Tensors of few coordinates behind contexts that have learned, where there is no second flag, and behind plain numbers, where there is.
 #[test]
-fn contexts_that_know_something_stay() {
+fn few_coordinates_behind_others() {
     let tensors = [Support::Dense { rows: 40, cols: 40 }, Support::Dense { rows: 2, cols: 2 }];
     let mut symbols = laplace(1604, 1.0, 1);
     for few in [[0, 0, 0, 0], [1, -2, 0, 3], [1 << 20, -1, 1 << 23, 16_777_215]] {
         symbols[1600..].copy_from_slice(&few);
         assert_eq!(decoded(&tensors, &encoded_all(&tensors, &symbols)).unwrap(), symbols);
-        // Plain numbers make the contexts forget, and there is the flag again.
+        // Plain numbers make the contexts forget.
         let tensors = [tensors[1], tensors[0], tensors[1], tensors[1]];
         let symbols: Vec<i32> = [16_777_215, -16_777_215, 9_999_999, -5_000_000]
             .into_iter()
