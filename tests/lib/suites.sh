@@ -54,7 +54,8 @@ suite_release() {
     for crate in siskin siskin-ffi siskin-accounting siskin-server siskin-host-tests; do
         has_crate "$crate" && crates+=(-p "$crate")
     done
-    cargo_tests "release" --release "${crates[@]}" --lib --bins --tests
+    # The features that the simulator has too, so that the sdk is built once for both.
+    cargo_tests "release" --release "${crates[@]}" --features siskin/deep,siskin/fisher --lib --bins --tests
 }
 
 # Programs with `defmt` need a device's logger to link, so on the host that feature is only checked.
@@ -65,23 +66,22 @@ suite_features() {
     for features in "" defmt log defmt,log deep flash layered fisher full full,deep,defmt,log $parts; do
         check "sdk: ${features:-default}" cargo check -p siskin --no-default-features --features "$features"
     done
-    cargo_tests "sdk with log" -p siskin --lib --features log
     check "simulator: default" cargo check -p siskin-simulator
 }
 
-# Only `core` is built: a crate that reached for `alloc` or `std` would not link to one.
+# Nothing but `core` is there: what reached for `std` would not find it. That machine code comes of it is seen once, on the smallest
+# target (no compare-and-swap, no FPU) and with the log crates; `device` links and runs it on the others.
 suite_no_std() {
     need_targets "${BARE_METAL[@]}" || return 0
     local triple
     for triple in "${BARE_METAL[@]}"; do
-        check "$triple" cross_cargo build "$triple" --release -p siskin --lib --features full,flash,layered,fisher
+        check "$triple" cross_cargo check "$triple" --release -p siskin --lib --features full,flash,layered,fisher
     done
-    # The log crates are the same code everywhere: the smallest target (no compare-and-swap, no FPU) tells most.
     check "thumbv6m-none-eabi, defmt and log" \
         cross_cargo build thumbv6m-none-eabi --release -p siskin --lib --features full,flash,layered,fisher,defmt,log
 }
 
-# The sdk's tests, kernels with NEON among them, as a Linux program for AArch64 under QEMU's user mode; on AArch64 itself as they
+# The sdk's tests, with `log` and kernels with NEON among them, as a Linux program for AArch64 under QEMU's user mode; on AArch64 itself as they
 # are. That they ran there, and with NEON, is what one of them says: a log without it fails.
 suite_aarch64() {
     local triple=aarch64-unknown-linux-gnu proof=model::kernel::tests::registers::on_aarch64_the_registers_are_those_of_neon
@@ -93,7 +93,7 @@ suite_aarch64() {
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
     fi
-    cargo_tests "sdk" --target "$triple" -p siskin --lib
+    cargo_tests "sdk with log" --target "$triple" -p siskin --lib --features log
     check "that was AArch64, with NEON" grep -Fx "test $proof ... ok" "$LOG"
     # The cases that boards run too, by the same kernels as the sdk's tests.
     program "cases of all targets" cases_on_aarch64 "$LOG_DIR/aarch64-cases.out" "$triple"
@@ -182,7 +182,7 @@ suite_fuzz() {
     local host flags file name
     host=$(rustc -vV | awk '/^host:/ { print $2 }')
     flags="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters"
-    flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
+    flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
     flags+=" -Cdebug-assertions --cfg fuzzing"
     [[ ${SISKIN_FUZZ_SANITIZER:-address} == address ]] && flags+=" -Zsanitizer=address"
     if ! capture env RUSTC_BOOTSTRAP=1 RUSTFLAGS="$flags" CARGO_TARGET_DIR="$TARGET_DIR/fuzz" \
