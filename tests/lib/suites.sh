@@ -81,8 +81,8 @@ suite_no_std() {
         cross_cargo build thumbv6m-none-eabi --release -p siskin --lib --features full,flash,layered,fisher,defmt,log
 }
 
-# The sdk's tests, with `log` and kernels with NEON among them, as a Linux program for AArch64 under QEMU's user mode; on AArch64 itself as they
-# are. That they ran there, and with NEON, is what one of them says: a log without it fails.
+# The sdk's tests, with `log` and kernels with NEON among them, as a Linux program for AArch64 under QEMU's user mode; on AArch64
+# itself as they are. That they ran there, and with NEON, is what one of them says: a log without it fails.
 suite_aarch64() {
     local triple=aarch64-unknown-linux-gnu proof=model::kernel::tests::registers::on_aarch64_the_registers_are_those_of_neon
     if [[ $(rustc -vV | awk '/^host:/ { print $2 }') != "$triple" ]]; then
