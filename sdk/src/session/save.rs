@@ -182,7 +182,7 @@ impl<'a> Session<'a> {
     }
 
     /// Goes on where [`save`](Self::save) was called. `config` must be the same as then; the policy is checked again. The
-    /// ledger is not part of a save: give the session the stored one, with [`use_ledger`](Self::use_ledger).
+    /// ledger is not part of a save: give the session the stored one, with `use_ledger` (feature `ledger`).
     ///
     /// # Errors
     /// [`SaveError`] says what does not fit; the saved bytes are never half used. [`SaveError::Mask`] if the session had

@@ -99,7 +99,7 @@ pub struct ResetRecord {
 }
 
 /// What this device took part in: at most [`LEDGER_POPULATIONS`] populations, about 0.5 KiB. See [this module](self); a session
-/// that [was given it](crate::session::Session::use_ledger) debits it, [`store`] and [`load`] keep it.
+/// that was given it (`Session::use_ledger`, feature `ledger`) debits it, [`store`] and [`load`] keep it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ledger {
     /// Grows by one with every change; below 2^63.
