@@ -7,8 +7,9 @@ has_crate() { # NAME
     cargo metadata --no-deps --format-version 1 2>/dev/null | grep -q "\"name\":\"$1\",\"version\""
 }
 
-# Everything but the crate that builds tract, which has a suite of its own.
-EVERYTHING=(--workspace --exclude siskin-onnx)
+# Whatever there is, with the simulator's features: what it shares with the other crates is built once for all of them. (The crates
+# that build tract in a run of their own would build the sdk, the server and the simulator once more.)
+EVERYTHING=(--workspace --features siskin-simulator/full)
 
 suite_fmt() {
     need cargo-fmt rustfmt || return 0
@@ -81,6 +82,9 @@ suite_no_std() {
         cross_cargo build thumbv6m-none-eabi --release -p siskin --lib --features full,flash,layered,fisher,defmt,log
 }
 
+# Tests and library by the same selection: for another one the features of what both build upon would differ, and the sdk be built again.
+FOR_AARCH64=(-p siskin -p siskin-ffi --features siskin/log)
+
 # The sdk's tests, with `log` and kernels with NEON among them, as a Linux program for AArch64 under QEMU's user mode; on AArch64
 # itself as they are. That they ran there, and with NEON, is what one of them says: a log without it fails.
 suite_aarch64() {
@@ -93,7 +97,7 @@ suite_aarch64() {
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
         export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
     fi
-    cargo_tests "sdk with log" --target "$triple" -p siskin --lib --features log
+    cargo_tests "sdk with log" --target "$triple" "${FOR_AARCH64[@]}" --lib
     check "that was AArch64, with NEON" grep -Fx "test $proof ... ok" "$LOG"
     # The cases that boards run too, by the same kernels as the sdk's tests.
     program "cases of all targets" cases_on_aarch64 "$LOG_DIR/aarch64-cases.out" "$triple"
@@ -116,7 +120,7 @@ c_on_aarch64() { # TRIPLE
     local out=$TARGET_DIR/test-c flags=(-std=c99 -Wall -Wextra -Wpedantic -Werror -O1 -I ffi/include) libs=(-lpthread -ldl -lm) cross=()
     export SISKIN_TEST_SERVER=$TARGET_DIR/release/siskin-test-server
     mkdir -p -- "$out"
-    cargo build --release -p siskin-ffi -p siskin-test-server && cargo build --target "$1" -p siskin-ffi || return 1
+    cargo build --release -p siskin-ffi -p siskin-test-server && cargo build --target "$1" "${FOR_AARCH64[@]}" --lib --tests || return 1
     [[ -z ${CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER:-} ]] || cross=(qemu-aarch64 -L /usr/aarch64-linux-gnu)
     "${CC:-gcc}" "${flags[@]}" tests/c/round.c "$TARGET_DIR/release/libsiskin_ffi.a" "${libs[@]}" -o "$out/round-here" &&
         "${CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER:-gcc}" "${flags[@]}" tests/c/round.c "$TARGET_DIR/$1/debug/libsiskin_ffi.a" \
@@ -127,15 +131,6 @@ c_on_aarch64() { # TRIPLE
     grep -qE '^report of ' "$out/here.txt" || { cat -- "$out/here.txt"; return 1; }
     diff <(grep -E '^report of ' "$out/here.txt") <(grep -E '^report of ' "$out/aarch64.txt") || return 1
     cat -- "$out/aarch64.txt"
-}
-
-# Both crates in one command each: alone, each would build tract with other features of its dependencies.
-suite_onnx() {
-    need cargo-clippy rust-clippy || return 0
-    local both=(-p siskin-onnx -p siskin-simulator --features siskin-simulator/full)
-    check "clippy" cargo clippy "${both[@]}" --all-targets -- -D warnings
-    check "pages" env RUSTDOCFLAGS="-D warnings" cargo doc "${both[@]}" --no-deps
-    cargo_tests "siskin-onnx, simulator with everything" "${both[@]}" --lib --test onnx
 }
 
 suite_examples() {
