@@ -16,6 +16,7 @@ e2e_cases() {
         codec compare --tables 3 --quick --out codecs
     e2e "sparse kernels against dense" 0 "" bench sparse --quick --json
     e2e "a cohort larger than the population" 2 "" --cohort 5000
+    e2e "a model that this build cannot read" 2 "" run --model model.onnx
 }
 
 suite_e2e() {

@@ -25,6 +25,8 @@ suite_fmt() {
 suite_lint() {
     need cargo-clippy rust-clippy || return 0
     check "workspace" cargo clippy "${EVERYTHING[@]}" --all-targets -- -D warnings
+    # What stands in for the features that it has above.
+    check "simulator: default" cargo clippy -p siskin-simulator --all-targets -- -D warnings
     # The library alone: its tests would build the test crates' dependencies once more for each feature.
     # Each feature alone is built by `features`; together they are everything that clippy can look at.
     check "sdk with defmt,log" cargo clippy -p siskin --lib --features full,flash,layered,fisher,defmt,log -- -D warnings
@@ -67,7 +69,6 @@ suite_features() {
     for features in "" defmt log defmt,log deep flash layered fisher full full,deep,defmt,log $parts; do
         check "sdk: ${features:-default}" cargo check -p siskin --no-default-features --features "$features"
     done
-    check "simulator: default" cargo check -p siskin-simulator
 }
 
 # Nothing but `core` is there: what reached for `std` would not find it. That machine code comes of it is seen once, on the smallest
